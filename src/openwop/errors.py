@@ -1,0 +1,368 @@
+"""Every exception that this library raises.
+
+The class is chosen by the machine code of the host's error envelope first and by the HTTP status second.  Facts are
+attributes, never only text, and every error survives ``pickle`` and ``copy``.  No error ever carries a key or a token.
+
+Rules: ``rest-endpoints.md`` (error envelope), ``idempotency.md``, ``version-negotiation.md``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from openwop.models.runs import RunSnapshot
+
+__all__ = [
+    "ERROR_CODES",
+    "RUN_ERROR_CODES",
+    "ApiError",
+    "AuthenticationError",
+    "CapabilityNotSupportedError",
+    "ConfigurationError",
+    "ConflictError",
+    "ConnectionFailedError",
+    "GoneError",
+    "IdempotencyMismatchError",
+    "InvalidRequestError",
+    "NotFoundError",
+    "OpenwopError",
+    "PermissionDeniedError",
+    "ProtocolVersionError",
+    "RateLimitedError",
+    "RequestTimeoutError",
+    "RequestValidationError",
+    "ResponseDecodeError",
+    "RunAlreadyActiveError",
+    "RunCancelledError",
+    "RunFailedError",
+    "RunWaitTimeoutError",
+    "ServerError",
+    "StreamDecodeError",
+    "StreamLostError",
+    "error_class",
+]
+
+
+def _rebuild(cls: type[OpenwopError], args: tuple[Any, ...], state: dict[str, Any]) -> OpenwopError:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class OpenwopError(Exception):
+    """Base class of everything that this library raises.
+
+    Example::
+
+        try:
+            await client.runs.get("run-1")
+        except OpenwopError as error:
+            print(error)
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The default rebuilds an exception by calling its class with `args`, which fails for keyword-only parameters.
+        return _rebuild, (type(self), self.args, dict(self.__dict__))
+
+
+class ConfigurationError(OpenwopError, ValueError):
+    """The client was set up in a way that cannot work; the text says what to write instead."""
+
+
+class RequestValidationError(OpenwopError, ValueError):
+    """An argument that the protocol would refuse, found before anything was sent.
+
+    Attributes: ``field`` (the argument, with its path), ``rule`` (what it must be).
+    """
+
+    def __init__(self, field: str, rule: str) -> None:
+        super().__init__(f"{field}: {rule}")
+        self.field = field
+        self.rule = rule
+
+
+class ConnectionFailedError(OpenwopError):
+    """The host could not be reached, or the connection broke before an answer.
+
+    Attributes: ``operation``, ``idempotency_key`` (the key the call was sent under, or ``None``: send the call again
+    under it and it takes effect once at most).
+    """
+
+    def __init__(self, message: str, *, operation: str | None = None, idempotency_key: str | None = None) -> None:
+        super().__init__(message)
+        self.operation = operation
+        self.idempotency_key = idempotency_key
+
+
+class RequestTimeoutError(OpenwopError, TimeoutError):
+    """No answer within ``timeout`` (one attempt) or ``total_timeout`` (the whole call).
+
+    Attributes: ``operation``, ``idempotency_key``.
+    """
+
+    def __init__(self, message: str, *, operation: str | None = None, idempotency_key: str | None = None) -> None:
+        super().__init__(message)
+        self.operation = operation
+        self.idempotency_key = idempotency_key
+
+
+class ResponseDecodeError(OpenwopError):
+    """A successful answer that is not what the protocol says.
+
+    Attributes: ``operation``, ``status``, ``field`` (where it differs, ``""`` for the whole), ``excerpt`` (a bounded,
+    redacted piece of the body).
+    """
+
+    def __init__(
+        self, message: str, *, operation: str | None = None, status: int | None = None, field: str = "", excerpt: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.operation = operation
+        self.status = status
+        self.field = field
+        self.excerpt = excerpt
+
+
+class ProtocolVersionError(OpenwopError):
+    """Client and host share no major of the protocol, or the host demands a newer client (426, ``minClientVersion``).
+
+    Attributes: ``offered`` (versions the host names), ``minimum`` (the host's ``minClientVersion``).
+    """
+
+    def __init__(self, message: str, *, offered: tuple[str, ...] = (), minimum: str | None = None) -> None:
+        super().__init__(message)
+        self.offered = offered
+        self.minimum = minimum
+
+
+class StreamLostError(OpenwopError):
+    """A stream could not be continued.  Give ``cursor`` to a new stream as ``after=`` and nothing is lost.
+
+    Attributes: ``last_event_id``, ``last_sequence``, ``cursor``.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        last_event_id: str | None = None,
+        last_sequence: int | None = None,
+        cursor: int | str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.last_event_id = last_event_id
+        self.last_sequence = last_sequence
+        self.cursor = cursor
+
+
+class StreamDecodeError(OpenwopError):
+    """An event that was needed next could not be read, neither from the stream nor by a poll.
+
+    Attributes: ``last_event_id``, ``excerpt`` (bounded and redacted).
+    """
+
+    def __init__(self, message: str, *, last_event_id: str | None = None, excerpt: str = "") -> None:
+        super().__init__(message)
+        self.last_event_id = last_event_id
+        self.excerpt = excerpt
+
+
+class _RunOutcomeError(OpenwopError):
+    def __init__(self, message: str, *, snapshot: RunSnapshot | None = None) -> None:
+        super().__init__(message)
+        self.snapshot = snapshot
+
+
+class RunFailedError(_RunOutcomeError):
+    """A run ended as ``failed``; ``snapshot`` is its last state, ``snapshot.error`` says why."""
+
+
+class RunCancelledError(_RunOutcomeError):
+    """A run ended as ``cancelled``; ``snapshot`` is its last state."""
+
+
+class RunWaitTimeoutError(_RunOutcomeError, TimeoutError):
+    """A run was still going when the time for waiting was over; ``snapshot`` is its last known state, or ``None``."""
+
+
+class ApiError(OpenwopError):
+    """The host refused a call.
+
+    Attributes:
+        status: HTTP status, or ``None`` when told from discovery without a request.
+        code: the machine code of the envelope (``"rate_limited"``), or ``"http_<status>"`` when there was none.
+        message: the host's text, possibly localised; never branch on it.
+        details: the envelope's ``details``, ``{}`` when absent.
+        trace_id: 32 hexadecimal characters to find the call in the host's traces.
+        retryable: whether the same call may succeed later (with the same key, where it has one).
+        retry_after: seconds the host asks to wait, or ``None``.
+        idempotency_key: the key the call was sent under, or ``None``.
+        operation: the operation's id in the protocol's OpenAPI document, or ``None``.
+
+    Example::
+
+        try:
+            await client.runs.get("run-1")
+        except NotFoundError as error:
+            print(error.code, error.trace_id)
+    """
+
+    def __init__(
+        self,
+        status: int | None,
+        code: str,
+        message: str,
+        *,
+        details: dict[str, Any] | None = None,
+        trace_id: str | None = None,
+        retryable: bool = False,
+        retry_after: float | None = None,
+        idempotency_key: str | None = None,
+        operation: str | None = None,
+        note: str = "",
+    ) -> None:
+        super().__init__(status, code, message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.details: dict[str, Any] = details if details is not None else {}
+        self.trace_id = trace_id
+        self.retryable = retryable
+        self.retry_after = retry_after
+        self.idempotency_key = idempotency_key
+        self.operation = operation
+        self.note = note
+
+    def __str__(self) -> str:
+        head = f"{self.operation}: " if self.operation else ""
+        status = f" (HTTP {self.status})" if self.status is not None else ""
+        note = f" [{self.note}]" if self.note else ""
+        trace = f" (trace={self.trace_id})" if self.trace_id else ""
+        return f"{head}{self.code}{status}: {self.message}{note}{trace}"
+
+
+class InvalidRequestError(ApiError):
+    """400, 413, 415 or 422: the host does not accept the request as it is."""
+
+
+class AuthenticationError(ApiError):
+    """401: no key, or one that is invalid, expired or revoked."""
+
+
+class PermissionDeniedError(ApiError):
+    """403: the key lacks a scope, or the resource belongs to someone else."""
+
+
+class NotFoundError(ApiError):
+    """404: it does not exist, or may not be seen with this key."""
+
+
+class ConflictError(ApiError):
+    """409: the state does not allow it."""
+
+
+class RunAlreadyActiveError(ConflictError):
+    """409 ``run_already_active``: ``dedup=True`` and this scope has an active run; ``details["activeRunId"]`` names it."""
+
+
+class IdempotencyMismatchError(ConflictError):
+    """409 ``idempotency_key_mismatch``: the key was used before with another body.  Never retried."""
+
+
+class GoneError(ApiError):
+    """410: it existed and is gone (expired token, cancelled parent, retention)."""
+
+
+class RateLimitedError(ApiError):
+    """429: too many requests; ``retry_after`` says for how long."""
+
+
+class ServerError(ApiError):
+    """5xx: the host failed."""
+
+
+class CapabilityNotSupportedError(ApiError):
+    """The host does not offer this; ``capability`` names it.  ``status`` is ``None`` when told from discovery."""
+
+    def __init__(
+        self, status: int | None, code: str, message: str, *, capability: str | None = None, **facts: Any
+    ) -> None:
+        super().__init__(status, code, message, **facts)
+        self.capability = capability
+
+
+_BY_CODE: dict[str, type[ApiError]] = {
+    "run_already_active": RunAlreadyActiveError,
+    "idempotency_key_mismatch": IdempotencyMismatchError,
+    # Retired spellings that older hosts still send (idempotency.md).
+    "idempotency_key_conflict": IdempotencyMismatchError,
+    "idempotency_key_replay_mismatch": IdempotencyMismatchError,
+    "capability_not_provided": CapabilityNotSupportedError,
+    "capability_required": CapabilityNotSupportedError,
+    "rate_limited": RateLimitedError,
+    "unauthenticated": AuthenticationError,
+    "key_expired": AuthenticationError,
+    "key_revoked": AuthenticationError,
+}
+
+_BY_STATUS: dict[int, type[ApiError]] = {
+    400: InvalidRequestError,
+    401: AuthenticationError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    409: ConflictError,
+    410: GoneError,
+    413: InvalidRequestError,
+    415: InvalidRequestError,
+    422: InvalidRequestError,
+    429: RateLimitedError,
+    501: CapabilityNotSupportedError,
+}
+
+
+def error_class(status: int, code: str | None) -> type[ApiError]:
+    """The exception class for a refused call: by ``code`` first, then by ``status``, then by its hundred."""
+    if code is not None and code in _BY_CODE:
+        return _BY_CODE[code]
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
+    if status >= 500:
+        return ServerError
+    return InvalidRequestError if 400 <= status < 500 else ApiError
+
+
+ERROR_CODES: frozenset[str] = frozenset(
+    """
+    validation_error unsupported_stream_mode unsupported_force_engine_version unsupported_mock_provider
+    INVALID_RESUME_VALUE unauthenticated key_expired key_revoked forbidden run_forbidden
+    workspace_membership_required force_engine_version_forbidden mock_provider_forbidden credential_forbidden
+    credential_scope_forbidden credential_required credential_unavailable credential_not_found
+    credential_scope_unsupported provider_policy_denied eval_gate_unmet no_active_deployment not_found
+    interrupt_not_found run_already_active idempotency_in_flight idempotency_key_mismatch
+    interrupt_already_resolved workspace_conflict run_terminal interrupt_expired interrupt_gone
+    workspace_too_large interrupt_cancelled capability_required residency_unavailable prompt_ref_ambiguous
+    prompt_ref_invalid prompt_variable_unresolved prompt_variable_type_mismatch rate_limited internal_error
+    capability_not_provided service_unavailable engine_version_mismatch interop_version_unsupported
+    runner_unavailable replay_memory_snapshot_unavailable schedule_horizon_exceeded connector_action_unresolved
+    unsupported_model_class unpublish_window_expired signature_not_available identity_unverified
+    identity_unresolvable audience_mismatch delegation_expired sender_constraint_missing
+    delegation_chain_too_long delegation_chain_cyclic delegation_scope_amplified run_not_found
+    artifact_not_found subscription_not_found forbidden_tenant invalid_request
+    """.split()
+)
+"""Codes that hosts are known to put in an error envelope.  The set is open: unknown codes must be expected."""
+
+RUN_ERROR_CODES: frozenset[str] = frozenset(
+    """
+    recursion_limit_exceeded run_timeout loop_limit_exceeded budget_exhausted token_budget_exceeded
+    capability_not_provided credential_required credential_unavailable credential_forbidden
+    connector_auth_expired envelope_invalid envelope_payload_invalid envelope_truncation_unrecoverable
+    envelope_refusal envelope_refused_by_provider sandbox_memory_exceeded sandbox_timeout
+    sandbox_capability_denied sandbox_escape_attempt replay_diverged_at_refusal replay_source_missing
+    no_active_deployment version_out_of_range engine_version_mismatch runner_unavailable
+    """.split()
+)
+"""Codes known to appear in ``RunSnapshot.error.code``.  The set is open."""
+

@@ -1,0 +1,169 @@
+"""Base classes of every model on the wire, and the two ways to read one.
+
+Reading is tolerant: unknown fields are kept (``model_extra``), unknown enum values stay strings, and ``null`` means
+absent.  Sending is strict: a :class:`RequestModel` refuses what the protocol would refuse, before any I/O.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Self, TypeVar, cast
+
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+
+__all__ = ["JsonObject", "ModelMismatch", "RequestModel", "TolerantModel", "WireModel", "check", "load", "parse_json"]
+
+JsonObject = dict[str, Any]
+
+
+class WireModel(BaseModel):
+    """A document read from a host: ``snake_case`` attributes, camelCase on the wire, unknown fields kept.
+
+    Example::
+
+        run = RunSnapshot.model_validate({"runId": "r1", "workflowId": "w", "status": "running", "x-acme": 1})
+        assert run.run_id == "r1" and run.model_extra == {"x-acme": 1}
+    """
+
+    # `defer_build` halves the import time of the package: validators are built on first use.
+    model_config = ConfigDict(
+        extra="allow", alias_generator=to_camel, populate_by_name=True, defer_build=True, protected_namespaces=()
+    )
+
+    def to_wire(self) -> JsonObject:
+        """The JSON object as it goes over the wire; what was absent stays absent."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+
+class RequestModel(BaseModel):
+    """A body that we send: closed, as the protocol's request schemas are, and never with ``null`` for absent.
+
+    Example::
+
+        CreateRunRequest(workflow_id="w", inputs={"q": 1}).to_wire()   # {"workflowId": "w", "inputs": {"q": 1}}
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+        alias_generator=to_camel,
+        populate_by_name=True,
+        defer_build=True,
+        strict=True,
+        protected_namespaces=(),
+        allow_inf_nan=False,
+    )
+
+    def to_wire(self) -> JsonObject:
+        """The JSON object to send; what was not given is left out."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+    def to_bytes(self) -> bytes:
+        """The JSON text to send, encoded once so that every attempt of a call carries the same bytes."""
+        return self.model_dump_json(by_alias=True, exclude_unset=True).encode("utf-8")
+
+
+class TolerantModel(WireModel):
+    """A wire model of which no optional field can spoil the whole.
+
+    A field that does not fit (``null`` where the schema has no null, a redaction stand-in such as ``"[REDACTED]"``
+    where an object is due: observability.md) is read as absent; what was sent stays in ``model_extra`` under its wire
+    name.  Only a required field that is missing or unusable makes the document unreadable.
+    """
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _keep_what_fits(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(value)
+        except ValidationError as error:
+            if not isinstance(value, dict):
+                raise
+            document = cast("JsonObject", value)
+            misfits = cls._wire_names_of_misfits(error)
+            if misfits is None:
+                raise
+            model = handler({key: item for key, item in document.items() if key not in misfits})
+            kept = {key: document[key] for key in misfits if document.get(key) is not None}
+            if kept and model.__pydantic_extra__ is not None:
+                model.__pydantic_extra__.update(kept)
+            return model
+
+    @classmethod
+    def _wire_names_of_misfits(cls, error: ValidationError) -> set[str] | None:
+        """Every spelling of each field that failed, or ``None`` when one of them is required."""
+        names: set[str] = set()
+        failed = {str(detail["loc"][0]) if detail["loc"] else "" for detail in error.errors(include_input=False)}
+        for name, field in cls.model_fields.items():
+            spellings = {name, field.alias or name}
+            if isinstance(field.validation_alias, AliasChoices):
+                spellings |= {choice for choice in field.validation_alias.choices if isinstance(choice, str)}
+            if spellings & failed:
+                if field.is_required():
+                    return None
+                names |= spellings
+                failed -= spellings
+        return None if failed else names
+
+
+class ModelMismatch(ValueError):
+    """A document does not fit its model: the first place where, and why."""
+
+    def __init__(self, field: str, rule: str) -> None:
+        super().__init__(f"{field}: {rule}" if field else rule)
+        self.field = field
+        self.rule = rule
+
+
+_NAMED_RULE = re.compile(r"([a-z_.]+): (.*)", re.DOTALL)
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+def load(model: type[ModelT], content: bytes) -> ModelT:
+    """Read ``content`` (JSON text) as ``model``; :class:`ModelMismatch` names the first field that does not fit."""
+    try:
+        return model.model_validate_json(content)
+    except ValidationError as error:
+        raise _mismatch(error) from None
+
+
+def check(model: type[ModelT], **values: Any) -> ModelT:
+    """Build a request model from Python arguments, leaving out those that are ``None``.
+
+    Raises :class:`ModelMismatch` for the first value that the protocol would refuse.
+    """
+    given = {name: value for name, value in values.items() if value is not None}
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        raise _mismatch(error) from None
+
+
+def parse_json(content: bytes) -> Any:
+    """``content`` as plain JSON; :class:`ModelMismatch` when it is not JSON text in UTF-8."""
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ModelMismatch("", f"not JSON: {type(error).__name__}") from None
+
+
+def _mismatch(error: ValidationError) -> ModelMismatch:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    path = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("function-", "lax-or-strict")))
+    rule = first["msg"].removeprefix("Value error, ")
+    if not path and (named := _NAMED_RULE.match(rule)):
+        # A rule about several fields has no place of its own in pydantic: it is written "field: rule" by the model.
+        path, rule = named.groups()
+    return ModelMismatch(path, rule)
+
+
+

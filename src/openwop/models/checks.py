@@ -1,0 +1,100 @@
+"""Rules that the protocol sets for what a client sends (``run-options.md``), as pure functions for the models."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+MAX_TAGS = 100
+MAX_TAG_LENGTH = 256
+MAX_METADATA_DEPTH = 4
+MAX_METADATA_BYTES = 8192
+MAX_ID_LENGTH = 128
+
+_SCALARS = (str, int, float, bool, type(None))
+
+
+def check_tags(tags: list[str]) -> list[str]:
+    """At most 100 tags of 1 to 256 characters."""
+    if len(tags) > MAX_TAGS:
+        raise ValueError(f"at most {MAX_TAGS} tags, not {len(tags)}")
+    for index, tag in enumerate(tags):
+        if not 1 <= len(tag) <= MAX_TAG_LENGTH:
+            raise ValueError(f"tag {index} must have 1 to {MAX_TAG_LENGTH} characters, not {len(tag)}")
+    return tags
+
+
+def check_json(value: dict[str, Any]) -> dict[str, Any]:
+    """Only what JSON can carry: text keys; text, finite numbers, booleans, ``None``, lists and dicts."""
+    encode(value)
+    return value
+
+
+def check_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
+    """At most 8192 bytes of JSON, nested at most four levels deep."""
+    size = len(encode(metadata))
+    if size > MAX_METADATA_BYTES:
+        raise ValueError(f"at most {MAX_METADATA_BYTES} bytes of JSON, not {size}")
+    depth = _depth(metadata)
+    if depth > MAX_METADATA_DEPTH:
+        raise ValueError(f"at most {MAX_METADATA_DEPTH} levels deep, not {depth}")
+    return metadata
+
+
+def check_url(url: str) -> str:
+    """An absolute http or https URL."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be an absolute http(s) URL such as 'https://example.com/callback'")
+    return url
+
+
+def check_id(value: str) -> str | None:
+    """What is wrong with an id, or ``None``.  Ids are opaque; only what no host can route is refused."""
+    if not value:
+        return "must not be empty"
+    if value in (".", ".."):
+        return f"must not be {value!r}: it would change the path of the URL"
+    if len(value) > MAX_ID_LENGTH:
+        return f"must have at most {MAX_ID_LENGTH} characters, not {len(value)}"
+    return None
+
+
+def encode(value: Any) -> bytes:
+    """``value`` as compact JSON in UTF-8; ``ValueError`` names the place of what JSON cannot carry."""
+    try:
+        return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    except (TypeError, ValueError, RecursionError) as error:
+        place = _first_not_json(value, "", 0)
+        raise ValueError(f"must be JSON: {place}" if place else f"must be JSON: {error}") from None
+
+
+def _depth(value: Any) -> int:
+    if isinstance(value, dict):
+        return 1 + max((_depth(item) for item in cast("dict[str, Any]", value).values()), default=0)
+    if isinstance(value, list):
+        return 1 + max((_depth(item) for item in cast("list[Any]", value)), default=0)
+    return 0
+
+
+def _first_not_json(value: Any, path: str, depth: int) -> str | None:
+    if depth > 100:
+        return f"{path.lstrip('.')[:80]} is nested too deep or contains itself"
+    if isinstance(value, dict):
+        for key, item in cast("dict[Any, Any]", value).items():
+            if not isinstance(key, str):
+                return f"key {key!r} at {path.lstrip('.') or 'the top'} is not text"
+            found = _first_not_json(item, f"{path}.{key}", depth + 1)
+            if found:
+                return found
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(cast("list[Any]", value)):
+            found = _first_not_json(item, f"{path}[{index}]", depth + 1)
+            if found:
+                return found
+    elif isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return f"{path.lstrip('.')} is {value}, which JSON has no word for"
+    elif not isinstance(value, _SCALARS):
+        return f"{path.lstrip('.')} is a {type(value).__name__}"
+    return None
