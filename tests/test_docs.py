@@ -1,0 +1,150 @@
+"""What the README and the pages show is what the examples do, and the examples run.
+
+A Python block in a page names the file that it is taken from, in a comment above it::
+
+    <!-- example: examples/quickstart.py#five-lines -->
+
+and has to be that file, or the region of it between ``# --8<-- [start:five-lines]`` and ``# --8<-- [end:five-lines]``.
+A shell block names itself, because each is run by a check: ``<!-- command: demo -->``.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from support.processes import DevHostProcess
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+EXAMPLES = sorted((ROOT / "examples").rglob("*.py"))
+FENCE = re.compile(r"(?:^<!-- (?P<kind>\w+): (?P<source>\S+) -->\n)?^```(?P<language>\w*)\n(?P<body>.*?)^```$", re.M | re.S)
+MARKER = re.compile(r"^\s*# --8<-- \[(?:start|end):[\w-]+\]\n", re.M)
+PROSE_LANGUAGES = {"text"}  # diagrams and printed output
+
+pytestmark = pytest.mark.skipif(not EXAMPLES, reason="the examples are not part of this checkout")
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block of a page."""
+
+    page: Path
+    line: int
+    language: str
+    kind: str | None
+    source: str | None
+    body: str
+
+    def __str__(self) -> str:
+        return f"{self.page.relative_to(ROOT).as_posix()}:{self.line}"
+
+
+def blocks(page: Path) -> list[Block]:
+    text = page.read_text(encoding="utf-8")
+    found = [
+        Block(page, text.count("\n", 0, m.start()) + 1, m["language"], m["kind"], m["source"], m["body"])
+        for m in FENCE.finditer(text)
+    ]
+    # A fence that the pattern above does not see, an indented one for example, would go unchecked.
+    assert len(re.findall(r"^\s*```", text, re.M)) == 2 * len(found), f"{page}: a fence of an unknown form"
+    return found
+
+
+def region(source: str) -> str:
+    """The text that ``path#name`` stands for, without its indentation and without inner markers."""
+    path, _, name = source.partition("#")
+    text = (ROOT / path).read_text(encoding="utf-8")
+    if name:
+        found = re.search(rf"^\s*# --8<-- \[start:{name}\]\n(.*?)^\s*# --8<-- \[end:{name}\]$", text, re.M | re.S)
+        assert found is not None, f"{path} has no region {name!r}"
+        text = found[1]
+    return textwrap.dedent(MARKER.sub("", text)).strip("\n") + "\n"
+
+
+ALL_BLOCKS = [block for page in PAGES if page.exists() for block in blocks(page)]
+
+
+@pytest.mark.parametrize("block", ALL_BLOCKS, ids=str)
+def test_each_block_of_the_pages_is_taken_from_something_that_is_run(block: Block) -> None:
+    """We chose it: an example that nobody runs is wrong sooner or later."""
+    if block.language == "python":
+        assert block.kind == "example", f"{block}: say which example this is taken from"
+        assert block.source is not None
+        assert block.body == region(block.source), f"{block}: differs from {block.source}"
+    elif block.language == "sh":
+        assert block.kind == "command", f"{block}: name the command, so that a check can run it"
+        assert block.source in COMMANDS, f"{block}: no check runs a command named {block.source!r}"
+    else:
+        assert block.language in PROSE_LANGUAGES, f"{block}: a block in {block.language or 'no language'}"
+
+
+# What the commands of the README end in. `demo` is run below; `tests` is run by the CI script, as it is written.
+COMMANDS = {"demo": ".venv/bin/openwop demo", "tests": ".venv-dev/bin/python -m pytest"}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_readme_has_each_command_once_and_as_one_line(name: str) -> None:
+    """We chose it: the CI script takes the command out of the README, and finds exactly this."""
+    found = [b for b in ALL_BLOCKS if b.kind == "command" and b.source == name and b.page.name == "README.md"]
+    assert len(found) == 1
+    assert found[0].body.count("\n") == 1
+    assert found[0].body.rstrip("\n").endswith(f"&& {COMMANDS[name]}")
+
+
+def test_links_between_the_pages_lead_somewhere() -> None:
+    """We chose it: a relative link names a file of this repository."""
+    broken = [
+        f"{page.name}: {target}"
+        for page in [*PAGES, *(ROOT / n for n in ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"))]
+        for target in re.findall(r"\]\((?!https?://|mailto:|#)([^)#]+)", page.read_text(encoding="utf-8"))
+        if not (page.parent / target).exists()
+    ]
+    assert broken == []
+
+
+# Each example, and a pattern that what it prints has to match as a whole.
+OUTPUTS = {
+    "quickstart.py": r"0 run\.started\n(?:\d+ [\w.-]+\n)+completed\n",
+    "approval.py": r"\S+ asks for approval\nwith a callback: completed\nby hand: completed\n",
+    "stream_text.py": r"Nothing was lost\.\n",
+    "fork_and_diff.py": r"a replay differs at: None\nthe other decision differs at: \d+\n",
+    "many_runs.py": r"100 finished, 0 failed\n",
+    "snippets/in_process.py": r"completed\n",
+}
+
+
+def test_every_example_says_what_it_has_to_print() -> None:
+    """We chose it: an example without an entry above would not be run."""
+    assert {path.relative_to(ROOT / "examples").as_posix() for path in EXAMPLES} == set(OUTPUTS)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_each_example_runs_as_a_program_of_its_own(path: Path, devhost_process: DevHostProcess) -> None:
+    """We chose it: the examples are run as a reader would, against a host in another process, with warnings as errors."""
+    done = subprocess.run(
+        [sys.executable, str(path)],
+        env=devhost_process.environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(OUTPUTS[path.relative_to(ROOT / "examples").as_posix()], done.stdout), done.stdout
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_each_example_starts_with_what_it_shows(path: Path) -> None:
+    """We chose it: the first line of an example is a sentence for somebody who looks for one."""
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    assert docstring is not None
+    assert docstring.splitlines()[0].endswith(".")
