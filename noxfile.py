@@ -1,7 +1,8 @@
 """Everything that is checked before a change lands.
 
-``nox`` runs the checks that a change must pass; ``nox -s NAME`` runs one of them. A Python that is not on this machine is
-skipped, and nox says so. ``nox -s bench`` prints figures and judges nothing, so it is not among the defaults.
+``nox`` runs the checks that a change must pass; ``nox -s NAME`` runs one of them. A Python that is not on
+this machine is skipped, and nox says so. ``nox -s bench`` prints figures and judges nothing, so it is not
+among the defaults.
 """
 
 from __future__ import annotations

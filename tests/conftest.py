@@ -1,4 +1,4 @@
-"""What every test may use: hypothesis profiles, both event loops, and a development host in a process of its own."""
+"""What every test may use: hypothesis profiles, both event loops, a development host in its own process."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+
 from support.processes import DevHostProcess, start_devhost
 
 # No profile has a deadline: how fast one example runs says more about the machine than about the code.
 settings.register_profile("dev", deadline=None, print_blob=True)
 settings.register_profile("ci", deadline=None, print_blob=True, derandomize=True)
 settings.register_profile(
-    "thorough", deadline=None, print_blob=True, max_examples=5_000, suppress_health_check=[HealthCheck.too_slow]
+    "thorough",
+    deadline=None,
+    print_blob=True,
+    max_examples=5_000,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
 

@@ -4,7 +4,8 @@ A Python block in a page names the file that it is taken from, in a comment abov
 
     <!-- example: examples/quickstart.py#five-lines -->
 
-and has to be that file, or the region of it between ``# --8<-- [start:five-lines]`` and ``# --8<-- [end:five-lines]``.
+and has to be that file, or the region of it between the markers ``# --8<-- [start:five-lines]`` and
+``# --8<-- [end:five-lines]``.
 A shell block names itself, because each is run by a check: ``<!-- command: demo -->``.
 """
 
@@ -19,12 +20,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from support.processes import DevHostProcess
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 EXAMPLES = sorted((ROOT / "examples").rglob("*.py"))
-FENCE = re.compile(r"(?:^<!-- (?P<kind>\w+): (?P<source>\S+) -->\n)?^```(?P<language>\w*)\n(?P<body>.*?)^```$", re.M | re.S)
+FENCE = re.compile(
+    r"(?:^<!-- (?P<kind>\w+): (?P<source>\S+) -->\n)?^```(?P<language>\w*)\n(?P<body>.*?)^```$", re.M | re.S
+)
 MARKER = re.compile(r"^\s*# --8<-- \[(?:start|end):[\w-]+\]\n", re.M)
 PROSE_LANGUAGES = {"text"}  # diagrams and printed output
 
@@ -62,7 +66,9 @@ def region(source: str) -> str:
     path, _, name = source.partition("#")
     text = (ROOT / path).read_text(encoding="utf-8")
     if name:
-        found = re.search(rf"^\s*# --8<-- \[start:{name}\]\n(.*?)^\s*# --8<-- \[end:{name}\]$", text, re.M | re.S)
+        found = re.search(
+            rf"^\s*# --8<-- \[start:{name}\]\n(.*?)^\s*# --8<-- \[end:{name}\]$", text, re.M | re.S
+        )
         assert found is not None, f"{path} has no region {name!r}"
         text = found[1]
     return textwrap.dedent(MARKER.sub("", text)).strip("\n") + "\n"
@@ -85,7 +91,7 @@ def test_each_block_of_the_pages_is_taken_from_something_that_is_run(block: Bloc
         assert block.language in PROSE_LANGUAGES, f"{block}: a block in {block.language or 'no language'}"
 
 
-# What the commands of the README end in. `demo` is run below; `tests` is run by the CI script, as it is written.
+# What the README's commands end in. `demo` is run below; `tests` is run by the CI script, as it is written.
 COMMANDS = {"demo": ".venv/bin/openwop demo", "tests": ".venv-dev/bin/python -m pytest"}
 
 
@@ -127,7 +133,7 @@ def test_every_example_says_what_it_has_to_print() -> None:
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_each_example_runs_as_a_program_of_its_own(path: Path, devhost_process: DevHostProcess) -> None:
-    """We chose it: the examples are run as a reader would, against a host in another process, with warnings as errors."""
+    """We chose it: run as a reader would, against a host in another process, with warnings as errors."""
     done = subprocess.run(
         [sys.executable, str(path)],
         env=devhost_process.environment(),

@@ -1,4 +1,4 @@
-"""A client and a host in one process, with no port between them: the way to test a program that uses openwop."""
+"""A client and a host in one process, with no port between them: how to test a program that uses it."""
 
 import asyncio
 

@@ -4,7 +4,8 @@ Run in an environment that holds the built wheel and no source tree::
 
     python -I smoke.py "[cli,devhost]" /path/of/the/repository
 
-The first argument says which extras the wheel was installed with; the second is where nothing may be imported from.
+The first argument says which extras the wheel was installed with; the second is the folder that
+nothing may be imported from.
 """
 
 from __future__ import annotations
@@ -80,7 +81,12 @@ def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = Path(sys.executable).with_name("openwop.exe" if os.name == "nt" else "openwop")
     check(command.is_file(), f"no command at {command}")
     return subprocess.run(
-        [str(command), *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False
+        [str(command), *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
 
 

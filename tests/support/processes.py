@@ -44,7 +44,12 @@ def start_devhost(*arguments: str) -> Iterator[DevHostProcess]:
     command = [sys.executable, "-m", "openwop.devhost", "--port", "0", "--key", key, *arguments]
     with tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True, encoding="utf-8"
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            encoding="utf-8",
         )
         assert process.stdout is not None
         # Reading the first lines blocks; a host that hangs at the start is killed, which ends the read.
