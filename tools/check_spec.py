@@ -207,7 +207,9 @@ def _facts_of_document(
         "path": path,
         "success": sorted(answers),
         "request": _body_name(body.get("content", {})) if body else None,
-        "response": sorted({_body_name(answer["content"]) for answer in answers.values() if "content" in answer}),
+        "response": sorted(
+            {_body_name(answer["content"]) for answer in answers.values() if "content" in answer}
+        ),
         "retry": operation.get("x-openwop-retry"),
         "idempotent": operation.get("x-openwop-idempotent"),
         "capability": operation.get("x-openwop-capability"),
@@ -293,7 +295,9 @@ def check_resources(
         except (ModuleNotFoundError, AttributeError) as error:
             yield f"resource {tag}: {error}"
             continue
-        public = {name for name, member in vars(resource).items() if name[0] != "_" and inspect.isroutine(member)}
+        public = {
+            name for name, member in vars(resource).items() if name[0] != "_" and inspect.isroutine(member)
+        }
         for method in sorted(methods - public):
             yield f"resource {tag}.{method}: a row, but no method"
         for method in sorted(public - methods):

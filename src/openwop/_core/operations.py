@@ -71,8 +71,9 @@ def _keyed(id: str, path: str, resource: str, request: type[RequestModel], respo
 
 
 GET_CAPABILITIES = Operation(
-    "getCapabilities", "GET", "/.well-known/openwop", "discovery.capabilities", Capabilities, auth=False, versioned=False
-)
+    "getCapabilities", "GET", "/.well-known/openwop", "discovery.capabilities", Capabilities,
+    auth=False, versioned=False, success=frozenset({200, 304}),
+)  # fmt: skip
 GET_OPENAPI = Operation("getOpenApiSpec", "GET", "/openapi.json", "discovery.openapi", JsonObject, auth=False)
 GET_WORKFLOW = Operation("getWorkflow", "GET", "/workflows/{workflowId}", "workflows.get", WorkflowDefinition)
 CREATE_RUN = _keyed("createRun", "/runs", "runs.create", CreateRunRequest, RunCreated, success=frozenset({201}))

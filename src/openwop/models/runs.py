@@ -197,7 +197,7 @@ class RunCancelled(TolerantModel):
     """The answer to a cancel call: ``cancelling`` until the host is done, then ``cancelled``."""
 
     run_id: str | None = None
-    status: str
+    status: str = "cancelling"
 
 
 class BulkCancelRequest(RequestModel):
