@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BaseModel, Field, PlainValidator, field_validator, model_validator
 
 from openwop.models.base import JsonObject, RequestModel, TolerantModel
 
@@ -126,6 +126,17 @@ InterruptData = (
     | LowConfidenceData
 )
 
+
+def _as_read(value: Any) -> Any:
+    # A union would try its members in turn, and any object fits an ApprovalData, of which nothing is required: what
+    # `read_interrupt_data` made of the payload, by its kind, is taken as it is.
+    if not isinstance(value, BaseModel | dict):
+        raise ValueError("must be an object")
+    return value  # pyright: ignore[reportUnknownVariableType]  # JSON objects only
+
+
+_Data = Annotated[InterruptData | JsonObject, PlainValidator(_as_read)]
+
 _DATA_MODELS: dict[str, type[TolerantModel]] = {
     "approval": ApprovalData,
     "clarification": ClarificationData,
@@ -147,7 +158,7 @@ class SuspendRequest(TolerantModel):
 
     kind: str = "custom"
     key: str = ""
-    data: InterruptData | JsonObject = Field(default_factory=dict, union_mode="left_to_right")
+    data: _Data = Field(default_factory=dict)
     resume_schema: JsonObject | None = None
     timeout_ms: int | None = None
     requested_at: datetime | None = None
@@ -191,7 +202,7 @@ class Interrupt(TolerantModel):
     kind: str
     interrupt_id: str | None = None
     key: str | None = None
-    data: InterruptData | JsonObject = Field(default_factory=dict, union_mode="left_to_right")
+    data: _Data = Field(default_factory=dict)
     resume_schema: JsonObject | None = None
     timeout_ms: int | None = None
     requested_at: datetime | None = None
