@@ -28,6 +28,16 @@ def is_generated(text: str) -> bool:
     return "do not edit" in "\n".join(text.splitlines()[:5]).lower()
 
 
+def lines_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """How long a function is, its docstring left out: explaining more never counts against it."""
+    assert function.end_lineno is not None
+    first = function.body[0]
+    docstring = 0
+    if ast.get_docstring(function) is not None and first.end_lineno is not None:
+        docstring = first.end_lineno - first.lineno + 1
+    return function.end_lineno - function.lineno + 1 - docstring
+
+
 @pytest.mark.parametrize("path", OURS, ids=relative)
 def test_no_file_and_no_function_outgrows_a_reader(path: Path) -> None:
     """We chose it: under 500 lines a file, under 60 a function; what grows beyond is split by idea."""
@@ -35,14 +45,11 @@ def test_no_file_and_no_function_outgrows_a_reader(path: Path) -> None:
     if is_generated(text):
         pytest.skip("generated")
     assert text.count("\n") < 500
-    long = [
-        f"{node.name}: {node.end_lineno - node.lineno + 1} lines"
-        for node in ast.walk(ast.parse(text))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        and node.end_lineno is not None
-        and node.end_lineno - node.lineno + 1 >= 60
-    ]
-    assert long == []
+    functions = (
+        n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
+    long = {f.name: lines for f in functions if (lines := lines_of(f)) >= 60}
+    assert long == {}
 
 
 @pytest.mark.parametrize("path", OURS, ids=relative)
