@@ -1,1 +1,152 @@
-"""openwop"""
+"""An async-first client for OpenWOP, the open wire protocol for multi-agent workflow runs.
+
+Example::
+
+    from openwop import AsyncOpenwopClient
+
+    async with AsyncOpenwopClient("https://host.example", api_key="hk_…") as client:
+        run = await client.start("my-workflow", inputs={"q": "hello"})
+        async for event in run.events():
+            print(event.sequence, event.type)
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from openwop._version import __version__
+    from openwop.client import AsyncOpenwopClient
+    from openwop.errors import (
+        ERROR_CODES,
+        RUN_ERROR_CODES,
+        ApiError,
+        AuthenticationError,
+        CapabilityNotSupportedError,
+        ConfigurationError,
+        ConflictError,
+        ConnectionFailedError,
+        GoneError,
+        IdempotencyMismatchError,
+        InvalidRequestError,
+        NotFoundError,
+        OpenwopError,
+        PermissionDeniedError,
+        ProtocolVersionError,
+        RateLimitedError,
+        RequestTimeoutError,
+        RequestValidationError,
+        ResponseDecodeError,
+        RunAlreadyActiveError,
+        RunCancelledError,
+        RunFailedError,
+        RunWaitTimeoutError,
+        ServerError,
+        StreamDecodeError,
+        StreamLostError,
+    )
+    from openwop.handles import AsyncRun
+    from openwop.models.events import EventPage, EventType, MessageChunk, RunEvent
+    from openwop.models.interrupts import Interrupt
+    from openwop.models.runs import TERMINAL_STATUSES, RunSnapshot, is_terminal_status
+    from openwop.response import ApiResponse
+    from openwop.streaming.stream import AsyncEventStream
+
+# Where each public name lives.  Nothing heavy is imported before a name is used: `import openwop` costs a few ms.
+_HOMES: dict[str, str] = {
+    "AsyncOpenwopClient": "openwop.client",
+    "AsyncEventStream": "openwop.streaming.stream",
+    "AsyncRun": "openwop.handles",
+    "ApiResponse": "openwop.response",
+    "EventPage": "openwop.models.events",
+    "EventType": "openwop.models.events",
+    "Interrupt": "openwop.models.interrupts",
+    "MessageChunk": "openwop.models.events",
+    "RunEvent": "openwop.models.events",
+    "RunSnapshot": "openwop.models.runs",
+    "TERMINAL_STATUSES": "openwop.models.runs",
+    "is_terminal_status": "openwop.models.runs",
+    "__version__": "openwop._version",
+    "ERROR_CODES": "openwop.errors",
+    "RUN_ERROR_CODES": "openwop.errors",
+    "ApiError": "openwop.errors",
+    "AuthenticationError": "openwop.errors",
+    "CapabilityNotSupportedError": "openwop.errors",
+    "ConfigurationError": "openwop.errors",
+    "ConflictError": "openwop.errors",
+    "ConnectionFailedError": "openwop.errors",
+    "GoneError": "openwop.errors",
+    "IdempotencyMismatchError": "openwop.errors",
+    "InvalidRequestError": "openwop.errors",
+    "NotFoundError": "openwop.errors",
+    "OpenwopError": "openwop.errors",
+    "PermissionDeniedError": "openwop.errors",
+    "ProtocolVersionError": "openwop.errors",
+    "RateLimitedError": "openwop.errors",
+    "RequestTimeoutError": "openwop.errors",
+    "RequestValidationError": "openwop.errors",
+    "ResponseDecodeError": "openwop.errors",
+    "RunAlreadyActiveError": "openwop.errors",
+    "RunCancelledError": "openwop.errors",
+    "RunFailedError": "openwop.errors",
+    "RunWaitTimeoutError": "openwop.errors",
+    "ServerError": "openwop.errors",
+    "StreamDecodeError": "openwop.errors",
+    "StreamLostError": "openwop.errors",
+}
+
+__all__ = [
+    "ERROR_CODES",
+    "RUN_ERROR_CODES",
+    "TERMINAL_STATUSES",
+    "ApiError",
+    "ApiResponse",
+    "AsyncEventStream",
+    "AsyncOpenwopClient",
+    "AsyncRun",
+    "AuthenticationError",
+    "CapabilityNotSupportedError",
+    "ConfigurationError",
+    "ConflictError",
+    "ConnectionFailedError",
+    "EventPage",
+    "EventType",
+    "GoneError",
+    "IdempotencyMismatchError",
+    "Interrupt",
+    "InvalidRequestError",
+    "MessageChunk",
+    "NotFoundError",
+    "OpenwopError",
+    "PermissionDeniedError",
+    "ProtocolVersionError",
+    "RateLimitedError",
+    "RequestTimeoutError",
+    "RequestValidationError",
+    "ResponseDecodeError",
+    "RunAlreadyActiveError",
+    "RunCancelledError",
+    "RunEvent",
+    "RunFailedError",
+    "RunSnapshot",
+    "RunWaitTimeoutError",
+    "ServerError",
+    "StreamDecodeError",
+    "StreamLostError",
+    "__version__",
+    "is_terminal_status",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'openwop' has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

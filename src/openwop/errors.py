@@ -87,13 +87,24 @@ class ConnectionFailedError(OpenwopError):
     """The host could not be reached, or the connection broke before an answer.
 
     Attributes: ``operation``, ``idempotency_key`` (the key the call was sent under, or ``None``: send the call again
-    under it and it takes effect once at most).
+    under it and it takes effect once at most), ``not_sent`` (proven that the host saw nothing of the request),
+    ``stale_connection`` (an idle connection was closed by the host just as the request went out).
     """
 
-    def __init__(self, message: str, *, operation: str | None = None, idempotency_key: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        operation: str | None = None,
+        idempotency_key: str | None = None,
+        not_sent: bool = False,
+        stale_connection: bool = False,
+    ) -> None:
         super().__init__(message)
         self.operation = operation
         self.idempotency_key = idempotency_key
+        self.not_sent = not_sent
+        self.stale_connection = stale_connection
 
 
 class RequestTimeoutError(OpenwopError, TimeoutError):
@@ -102,7 +113,9 @@ class RequestTimeoutError(OpenwopError, TimeoutError):
     Attributes: ``operation``, ``idempotency_key``.
     """
 
-    def __init__(self, message: str, *, operation: str | None = None, idempotency_key: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, operation: str | None = None, idempotency_key: str | None = None
+    ) -> None:
         super().__init__(message)
         self.operation = operation
         self.idempotency_key = idempotency_key
@@ -116,7 +129,13 @@ class ResponseDecodeError(OpenwopError):
     """
 
     def __init__(
-        self, message: str, *, operation: str | None = None, status: int | None = None, field: str = "", excerpt: str = ""
+        self,
+        message: str,
+        *,
+        operation: str | None = None,
+        status: int | None = None,
+        field: str = "",
+        excerpt: str = "",
     ) -> None:
         super().__init__(message)
         self.operation = operation
@@ -264,7 +283,7 @@ class ConflictError(ApiError):
 
 
 class RunAlreadyActiveError(ConflictError):
-    """409 ``run_already_active``: ``dedup=True`` and this scope has an active run; ``details["activeRunId"]`` names it."""
+    """409 ``run_already_active``: with ``dedup=True``, the scope's active run is ``details["activeRunId"]``."""
 
 
 class IdempotencyMismatchError(ConflictError):
@@ -365,4 +384,3 @@ RUN_ERROR_CODES: frozenset[str] = frozenset(
     """.split()
 )
 """Codes known to appear in ``RunSnapshot.error.code``.  The set is open."""
-

@@ -66,8 +66,12 @@ class Operation(Generic[T]):
     """Whether the host may hold the answer back; such calls do not count against the limit of calls in flight."""
 
 
-def _keyed(id: str, path: str, resource: str, request: type[RequestModel], response: type[T], **more: Any) -> Operation[T]:
-    return Operation(id, "POST", path, resource, response, request=request, retry="keyed", idempotent=True, **more)
+def _keyed(
+    id: str, path: str, resource: str, request: type[RequestModel], response: type[T], **more: Any
+) -> Operation[T]:
+    return Operation(
+        id, "POST", path, resource, response, request=request, retry="keyed", idempotent=True, **more
+    )
 
 
 GET_CAPABILITIES = Operation(
@@ -76,14 +80,20 @@ GET_CAPABILITIES = Operation(
 )  # fmt: skip
 GET_OPENAPI = Operation("getOpenApiSpec", "GET", "/openapi.json", "discovery.openapi", JsonObject, auth=False)
 GET_WORKFLOW = Operation("getWorkflow", "GET", "/workflows/{workflowId}", "workflows.get", WorkflowDefinition)
-CREATE_RUN = _keyed("createRun", "/runs", "runs.create", CreateRunRequest, RunCreated, success=frozenset({201}))
+CREATE_RUN = _keyed(
+    "createRun", "/runs", "runs.create", CreateRunRequest, RunCreated, success=frozenset({201})
+)
 GET_RUN = Operation("getRun", "GET", "/runs/{runId}", "runs.get", RunSnapshot, success=frozenset({200, 304}))
-STREAM_EVENTS: Operation[None] = Operation("streamRunEvents", "GET", "/runs/{runId}/events", "runs.events", type(None))
+STREAM_EVENTS: Operation[None] = Operation(
+    "streamRunEvents", "GET", "/runs/{runId}/events", "runs.events", type(None)
+)
 POLL_EVENTS = Operation(
     "pollRunEvents", "GET", "/runs/{runId}/events/poll", "runs.poll_events", EventPage, long_poll=True
 )
 CANCEL_RUN = _keyed("cancelRun", "/runs/{runId}/cancel", "runs.cancel", CancelRunRequest, RunCancelled)
-BULK_CANCEL = _keyed("bulkCancelRuns", "/runs:bulk-cancel", "runs.bulk_cancel", BulkCancelRequest, BulkCancelResponse)
+BULK_CANCEL = _keyed(
+    "bulkCancelRuns", "/runs:bulk-cancel", "runs.bulk_cancel", BulkCancelRequest, BulkCancelResponse
+)
 PAUSE_RUN = _keyed(
     "pauseRun", "/runs/{runId}:pause", "runs.pause", PauseRunRequest, RunPaused,
     capability="runs.pauseResume", success=frozenset({202}),

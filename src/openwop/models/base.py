@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Self, TypeVar, cast
+from types import NoneType
+from typing import Any, Self, TypeVar, cast, get_args
 
 from pydantic import (
     AliasChoices,
@@ -20,7 +21,16 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-__all__ = ["JsonObject", "ModelMismatch", "RequestModel", "TolerantModel", "WireModel", "check", "load", "parse_json"]
+__all__ = [
+    "JsonObject",
+    "ModelMismatch",
+    "RequestModel",
+    "TolerantModel",
+    "WireModel",
+    "check",
+    "load",
+    "parse_json",
+]
 
 JsonObject = dict[str, Any]
 
@@ -36,7 +46,11 @@ class WireModel(BaseModel):
 
     # `defer_build` halves the import time of the package: validators are built on first use.
     model_config = ConfigDict(
-        extra="allow", alias_generator=to_camel, populate_by_name=True, defer_build=True, protected_namespaces=()
+        extra="allow",
+        alias_generator=to_camel,
+        populate_by_name=True,
+        defer_build=True,
+        protected_namespaces=(),
     )
 
     def to_wire(self) -> JsonObject:
@@ -61,6 +75,15 @@ class RequestModel(BaseModel):
         protected_namespaces=(),
         allow_inf_nan=False,
     )
+
+    @model_validator(mode="after")
+    def _none_is_not_given(self) -> Self:
+        # `None` is Python for an option that is not given; hosts refuse `null` for it. A field of type Any may be null.
+        given = self.__pydantic_fields_set__
+        for name, field in type(self).model_fields.items():
+            if name in given and getattr(self, name) is None and NoneType in get_args(field.annotation):
+                given.discard(name)
+        return self
 
     def to_wire(self) -> JsonObject:
         """The JSON object to send; what was not given is left out."""
@@ -101,7 +124,9 @@ class TolerantModel(WireModel):
     def _wire_names_of_misfits(cls, error: ValidationError) -> set[str] | None:
         """Every spelling of each field that failed, or ``None`` when one of them is required."""
         names: set[str] = set()
-        failed = {str(detail["loc"][0]) if detail["loc"] else "" for detail in error.errors(include_input=False)}
+        failed = {
+            str(detail["loc"][0]) if detail["loc"] else "" for detail in error.errors(include_input=False)
+        }
         for name, field in cls.model_fields.items():
             spellings = {name, field.alias or name}
             if isinstance(field.validation_alias, AliasChoices):
@@ -126,6 +151,11 @@ class ModelMismatch(ValueError):
 _NAMED_RULE = re.compile(r"([a-z_.]+): (.*)", re.DOTALL)
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+def as_object(value: Any) -> JsonObject | None:
+    """``value`` when it is a JSON object, else ``None``."""
+    return cast("JsonObject", value) if isinstance(value, dict) else None
 
 
 def load(model: type[ModelT], content: bytes) -> ModelT:
@@ -158,12 +188,11 @@ def parse_json(content: bytes) -> Any:
 
 def _mismatch(error: ValidationError) -> ModelMismatch:
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    path = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("function-", "lax-or-strict")))
+    path = ".".join(
+        str(part) for part in first["loc"] if not str(part).startswith(("function-", "lax-or-strict"))
+    )
     rule = first["msg"].removeprefix("Value error, ")
     if not path and (named := _NAMED_RULE.match(rule)):
         # A rule about several fields has no place of its own in pydantic: it is written "field: rule" by the model.
         path, rule = named.groups()
     return ModelMismatch(path, rule)
-
-
-

@@ -110,7 +110,9 @@ class EventPage(TolerantModel):
 
     events: list[RunEvent]
     is_complete: bool = Field(
-        default=False, validation_alias=AliasChoices("isComplete", "isTerminal"), serialization_alias="isComplete"
+        default=False,
+        validation_alias=AliasChoices("isComplete", "isTerminal"),
+        serialization_alias="isComplete",
     )
     run_id: str | None = None
     last_event_seq: int | None = None
@@ -137,7 +139,11 @@ def event_from_json(document: Any) -> RunEvent:
     """
     if not isinstance(document, dict):
         raise ModelMismatch("", "an event must be a JSON object")
-    fields = {key: item for key, item in cast("JsonObject", document).items() if item is not None or key == "payload"}
+    fields = {
+        key: item
+        for key, item in cast("JsonObject", document).items()
+        if item is not None or key == "payload"
+    }
     if "sequence" not in fields and "seq" in fields:
         fields["sequence"] = fields.pop("seq")
     if "payload" not in fields and "data" in fields:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, PlainValidator, field_validator, model_validator
 
-from openwop.models.base import JsonObject, RequestModel, TolerantModel
+from openwop.models.base import JsonObject, RequestModel, TolerantModel, as_object
 
 __all__ = [
     "ApprovalData",
@@ -167,9 +167,10 @@ class SuspendRequest(TolerantModel):
     @model_validator(mode="before")
     @classmethod
     def _accept_pack_spellings(cls, value: Any) -> Any:
-        if not isinstance(value, dict):
+        given = as_object(value)
+        if given is None:
             return value
-        document: JsonObject = dict(value)  # pyright: ignore[reportUnknownArgumentType]  # JSON objects only
+        document = dict(given)
         for old, new in (("reason", "kind"), ("resumeKey", "key"), ("answerSchema", "resumeSchema")):
             if new not in document and old in document:
                 document[new] = document.pop(old)
@@ -180,12 +181,13 @@ class SuspendRequest(TolerantModel):
 def read_interrupt_data(kind: Any, data: Any) -> Any:
     """``data`` as the model of its ``kind``; unchanged for an unknown kind or a payload that does not fit."""
     model = _DATA_MODELS.get(kind) if isinstance(kind, str) else None
-    if model is None or not isinstance(data, dict):
+    document = as_object(data)
+    if model is None or document is None:
         return data if data is not None else {}
     try:
-        return model.model_validate(data)
+        return model.model_validate(document)
     except ValueError:
-        return data  # pyright: ignore[reportUnknownVariableType]  # the raw JSON is the documented answer
+        return document  # the raw JSON is the documented answer
 
 
 class Interrupt(TolerantModel):

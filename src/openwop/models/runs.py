@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AliasChoices, Field, field_validator, model_validator
+from pydantic import AfterValidator, AliasChoices, ConfigDict, Field, field_validator, model_validator
 
-from openwop.models.base import JsonObject, RequestModel, TolerantModel
+from openwop.models.base import JsonObject, RequestModel, TolerantModel, as_object
 from openwop.models.checks import check_json, check_metadata, check_tags, check_url
 
 __all__ = [
@@ -117,7 +116,9 @@ class RunSnapshot(TolerantModel):
     """The node that runs, or that holds the pending interrupt."""
     started_at: datetime | None = None
     completed_at: datetime | None = Field(
-        default=None, validation_alias=AliasChoices("completedAt", "endedAt"), serialization_alias="completedAt"
+        default=None,
+        validation_alias=AliasChoices("completedAt", "endedAt"),
+        serialization_alias="completedAt",
     )
     agent: JsonObject | None = None
     run_orchestrator: JsonObject | None = None
@@ -162,7 +163,7 @@ class RunOptions(RequestModel):
 class Residency(RequestModel):
     """Where a run's data must stay; needs the host's ``dataResidency`` capability."""
 
-    model_config = {"extra": "allow"}
+    model_config = ConfigDict(extra="allow")
 
     region: Annotated[str, Field(min_length=1)]
 
@@ -203,7 +204,9 @@ class RunCancelled(TolerantModel):
 class BulkCancelRequest(RequestModel):
     """The body of one bulk-cancel call: 1 to 100 runs."""
 
-    run_ids: Annotated[list[Annotated[str, Field(min_length=1, max_length=128)]], Field(min_length=1, max_length=100)]
+    run_ids: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=128)]], Field(min_length=1, max_length=100)
+    ]
     reason: Annotated[str, Field(max_length=512)] | None = None
 
 
@@ -219,8 +222,9 @@ class BulkCancelResult(TolerantModel):
     @classmethod
     def _accept_both_shapes(cls, value: Any) -> Any:
         # The prose nests {code, message}, the OpenAPI document has the flat envelope: hosts do either.
-        if isinstance(value, Mapping) and "error" not in value and "code" in value:
-            return {**value, "error": value["code"]}
+        item = as_object(value)
+        if item is not None and "error" not in item and "code" in item:
+            return {**item, "error": item["code"]}
         return {"error": value} if isinstance(value, str) else value
 
 
@@ -273,9 +277,13 @@ class ForkRunRequest(RequestModel):
     def _fits_its_mode(self) -> ForkRunRequest:
         overlay = self.run_options_overlay
         if self.mode == "branch" and self.from_seq is None:
-            raise ValueError("from_seq: is required for mode='branch': the sequence of the first event to run again")
+            raise ValueError(
+                "from_seq: is required for mode='branch': the sequence of the first event to run again"
+            )
         if self.mode == "replay" and overlay is not None and overlay.model_fields_set:
-            raise ValueError("overlay: must be left out for mode='replay'; use mode='branch' to change options")
+            raise ValueError(
+                "overlay: must be left out for mode='replay'; use mode='branch' to change options"
+            )
         return self
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Discriminator, Field, Tag
 
@@ -60,7 +60,9 @@ class VariablePortValue(TolerantModel):
 
 
 def _port_kind(value: Any) -> str:
-    kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)  # pyright: ignore
+    kind: Any = (
+        cast("JsonObject", value).get("type") if isinstance(value, dict) else getattr(value, "type", None)
+    )
     return kind if kind in ("static", "expression", "connection", "variable") else "other"
 
 

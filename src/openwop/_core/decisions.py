@@ -1,0 +1,136 @@
+"""Answers to interrupts, and what the end of a run means: arguments in, documents and errors out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, cast
+
+from openwop.errors import (
+    ApiError,
+    ConnectionFailedError,
+    OpenwopError,
+    RequestTimeoutError,
+    RequestValidationError,
+    RunCancelledError,
+    RunFailedError,
+    RunWaitTimeoutError,
+)
+from openwop.models.base import JsonObject, ModelMismatch, RequestModel, check
+from openwop.models.interrupts import ApprovalData, ApprovalDecision, Interrupt, RefineFeedback
+from openwop.models.runs import RunSnapshot
+
+__all__ = [
+    "already_handled",
+    "approval_answer",
+    "choose_interrupt",
+    "clarification_answer",
+    "completed_answer",
+    "may_have_started",
+    "outcome_error",
+]
+
+_HANDLED_CODES = frozenset(
+    {"interrupt_not_found", "interrupt_already_resolved", "interrupt_gone", "interrupt_cancelled"}
+)
+
+
+def timestamp(now: datetime) -> str:
+    """``now`` (aware) as the protocol spells moments: ISO 8601 in UTC with milliseconds."""
+    return now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def approval_answer(
+    action: str,
+    *,
+    now: datetime,
+    feedback: str | None = None,
+    refine_feedback: RefineFeedback | None = None,
+    edited_artifact_data: Any = None,
+) -> ApprovalDecision:
+    """The decision on an approval; raises :class:`RequestValidationError` for one that lacks its parts."""
+    try:
+        return check(
+            ApprovalDecision,
+            action=action,
+            decided_at=timestamp(now),
+            feedback=feedback,
+            refine_feedback=refine_feedback,
+            edited_artifact_data=edited_artifact_data,
+        )
+    except ModelMismatch as mismatch:
+        raise RequestValidationError(mismatch.field, mismatch.rule) from None
+
+
+def clarification_answer(answers: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> JsonObject:
+    """``{"answers": [{"id", "answer"}]}`` from answers by question id, or from the list itself."""
+    if isinstance(answers, Mapping):
+        items = [{"id": name, "answer": answer} for name, answer in answers.items()]
+    elif isinstance(answers, str):
+        raise RequestValidationError(
+            "answers", "must be answers by question id, e.g. {'audience': 'engineers'}"
+        )
+    else:
+        items = [dict(item) for item in answers]
+    for index, item in enumerate(items):
+        if not isinstance(item.get("id"), str) or not item["id"] or "answer" not in item:
+            raise RequestValidationError(f"answers[{index}]", "must have a question's 'id' and an 'answer'")
+    if not items:
+        raise RequestValidationError("answers", "must answer at least one question")
+    return {"answers": items}
+
+
+def choose_interrupt(pending: Sequence[Interrupt], kind: str, action: str | None) -> Interrupt:
+    """The one pending interrupt of ``kind``, which offers ``action``; raises for none and for several, naming them."""
+    fitting = [interrupt for interrupt in pending if interrupt.kind == kind]
+    if len(fitting) != 1:
+        names = ", ".join(f"{interrupt.node_id} ({interrupt.kind})" for interrupt in pending) or "nothing"
+        count = "no" if not fitting else "more than one"
+        raise RequestValidationError(
+            "node_id", f"{count} {kind} is pending, so name the node; pending: {names}"
+        )
+    chosen = fitting[0]
+    data = chosen.data
+    if action is not None and isinstance(data, ApprovalData) and data.actions and not data.offers(action):
+        raise RequestValidationError(
+            "action",
+            f"{action!r} is not offered by node {chosen.node_id}; it offers: {', '.join(data.actions)}",
+        )
+    return chosen
+
+
+def completed_answer(interrupt: Interrupt, answer: Any, *, now: datetime) -> Any:
+    """What a handler returned as the protocol wants it: ``decidedAt`` filled in, the old spelling ``edit`` replaced."""
+    value = answer.to_wire() if isinstance(answer, RequestModel) else answer
+    if interrupt.kind != "approval" or not isinstance(value, Mapping):
+        return value
+    decision: JsonObject = dict(cast("Mapping[str, Any]", value))
+    if decision.get("action") == "edit":
+        decision["action"] = "edit-accept"
+    if "action" in decision:
+        decision.setdefault("decidedAt", timestamp(now))
+    return decision
+
+
+def already_handled(error: ApiError) -> bool:
+    """Whether a refused answer means that nothing waits there any more: a normal outcome with several responders."""
+    return error.status in (404, 409, 410, 422) and error.code in _HANDLED_CODES
+
+
+def outcome_error(snapshot: RunSnapshot) -> OpenwopError | None:
+    """The error for a run that ended otherwise than ``completed``; ``None`` for one that did, or of an unknown end."""
+    if snapshot.status == "failed":
+        why = f": {snapshot.error.code}: {snapshot.error.message}" if snapshot.error is not None else ""
+        return RunFailedError(f"run {snapshot.run_id} failed{why}", snapshot=snapshot)
+    if snapshot.status == "cancelled":
+        return RunCancelledError(f"run {snapshot.run_id} was cancelled", snapshot=snapshot)
+    return None
+
+
+def may_have_started(error: BaseException) -> bool:
+    """Whether a start that ended in ``error`` may have reached the host without its answer reaching us."""
+    if isinstance(error, ConnectionFailedError):
+        return not error.not_sent
+    if isinstance(error, RequestTimeoutError | RunWaitTimeoutError):
+        return True
+    return not isinstance(error, Exception)  # cancelled on the way

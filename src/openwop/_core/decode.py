@@ -1,0 +1,181 @@
+"""Status, headers and bytes of an answer to a model or to a typed error."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any, NamedTuple, TypeVar
+
+from openwop._core.redact import excerpt, redact_text
+from openwop._core.trace import trace_id_of
+from openwop.errors import (
+    CapabilityNotSupportedError,
+    OpenwopError,
+    ProtocolVersionError,
+    ResponseDecodeError,
+    error_class,
+)
+from openwop.models.base import JsonObject, ModelMismatch, WireModel, as_object, load, parse_json
+
+__all__ = ["Answer", "decode_error", "decode_json", "decode_success", "retry_after_seconds"]
+
+T = TypeVar("T")
+
+_RETRYABLE_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
+_MAX_MESSAGE = 2000
+
+
+class Answer(NamedTuple):
+    """What came back for one attempt."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+
+def decode_success(response_type: type[T], operation: str, answer: Answer) -> T:
+    """The body of a 2xx answer as ``response_type``; :class:`ResponseDecodeError` says where it does not fit."""
+    try:
+        if issubclass(response_type, WireModel):
+            return load(response_type, answer.content)
+        document = parse_json(answer.content)
+    except ModelMismatch as mismatch:
+        raise _not_as_promised(operation, answer, mismatch) from None
+    if not isinstance(document, response_type):
+        raise _not_as_promised(operation, answer, ModelMismatch("", "must be a JSON object"))
+    return document
+
+
+def decode_json(operation: str, answer: Answer) -> Any:
+    """The body of a 2xx answer as plain JSON; ``None`` when it is empty."""
+    if not answer.content:
+        return None
+    try:
+        return parse_json(answer.content)
+    except ModelMismatch as mismatch:
+        raise _not_as_promised(operation, answer, mismatch) from None
+
+
+def _not_as_promised(operation: str, answer: Answer, mismatch: ModelMismatch) -> ResponseDecodeError:
+    piece = excerpt(answer.content)
+    kind = answer.headers.get("content-type", "no content type").split(";")[0]
+    where = f"field {mismatch.field!r}: " if mismatch.field else ""
+    return ResponseDecodeError(
+        f"{operation}: HTTP {answer.status} ({kind}) is not what the protocol says: "
+        f"{where}{mismatch.rule}; got {piece!r}",
+        operation=operation,
+        status=answer.status,
+        field=mismatch.field,
+        excerpt=piece,
+    )
+
+
+def decode_error(
+    operation: str,
+    answer: Answer,
+    *,
+    now: float,
+    trace_id: str | None = None,
+    idempotency_key: str | None = None,
+    capability: str | None = None,
+) -> OpenwopError:
+    """The error for an answer that is not 2xx.  ``now`` is the Unix time, for a ``Retry-After`` date."""
+    status, headers, content = answer
+    code, message, details = _read_envelope(content)
+    if status == 426:
+        return _too_old(message, details)
+    trace = trace_id_of(headers) or trace_id
+    retriable = details.get("retriable", details.get("retryable"))
+    if code == "idempotency_in_flight":
+        retryable = True
+    elif isinstance(retriable, bool):
+        retryable = retriable
+    else:
+        retryable = status in _RETRYABLE_STATUSES
+    facts: dict[str, Any] = {
+        "details": details,
+        "trace_id": trace,
+        "retryable": retryable,
+        "retry_after": retry_after_seconds(headers, details, now=now),
+        "idempotency_key": idempotency_key,
+        "operation": operation,
+    }
+    kind = error_class(status, code)
+    shown = message or f"the host answered {status} without an error envelope: {excerpt(content)!r}"
+    if issubclass(kind, CapabilityNotSupportedError):
+        named = details.get("requiredCapability") or details.get("capability") or capability
+        return kind(
+            status, code or f"http_{status}", shown, capability=str(named) if named else None, **facts
+        )
+    return kind(status, code or f"http_{status}", shown, **facts)
+
+
+def _too_old(message: str, details: JsonObject) -> ProtocolVersionError:
+    minimum = details.get("minClientVersion")
+    text = "the host refuses this client as too old (426); upgrade with: pip install --upgrade openwop"
+    return ProtocolVersionError(
+        f"{text} ({message})" if message else text, minimum=minimum if isinstance(minimum, str) else None
+    )
+
+
+def _read_envelope(content: bytes) -> tuple[str | None, str, JsonObject]:
+    """Code, message and details of an error body, from the envelope or from the older nested shape."""
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError):
+        return None, "", {}
+    envelope = as_object(document)
+    if envelope is None:
+        return None, "", {}
+    error = envelope.get("error")
+    nested = as_object(error) or {}
+    code = nested.get("code") if nested else error
+    message = envelope.get("message") or nested.get("message") or ""
+    found = envelope.get("details", nested.get("details"))
+    details = dict(as_object(found) or {})
+    for name in ("retriable", "retryable"):
+        if name in nested:
+            details.setdefault(name, nested[name])
+    if "scopeRequired" in envelope:  # auth.md puts it beside the code, against the closed envelope
+        details.setdefault("scopeRequired", envelope["scopeRequired"])
+    text = redact_text(message)[:_MAX_MESSAGE] if isinstance(message, str) else ""
+    return (code if isinstance(code, str) and 0 < len(code) <= 200 else None), text, details
+
+
+def retry_after_seconds(headers: Mapping[str, str], details: JsonObject, *, now: float) -> float | None:
+    """How long the host asks to wait: the header in seconds or as a date, else what ``details`` says.
+
+    What is not a finite number of seconds from 0 up, nor a date, counts as absent; a date in the past is 0.
+    """
+    raw = headers.get("retry-after", "").strip()
+    if raw:
+        seconds = _number(raw)
+        if seconds is None:
+            seconds = _seconds_until(raw, now)
+        if seconds is not None:
+            return seconds
+    for name, unit in (("retryAfterMs", 0.001), ("retryAfter", 1.0), ("retryAfterSeconds", 1.0)):
+        seconds = _number(details.get(name))
+        if seconds is not None:
+            return seconds * unit
+    return None
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        seconds = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+
+
+def _seconds_until(date: str, now: float) -> float | None:
+    try:
+        moment = parsedate_to_datetime(date)
+        return max(0.0, moment.timestamp() - now)
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None

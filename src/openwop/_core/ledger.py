@@ -1,0 +1,151 @@
+"""Which interrupts of a run are pending, folded from its events (``interrupt.md``).
+
+Hosts announce one wait up to three times: ``interrupt.requested``, a legacy event of its kind
+(``approval.requested``, ``clarification.requested``) and ``node.suspended``.  Interrupts are answered by node, so the
+node is what the three are matched by.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from openwop.models.base import JsonObject, as_object
+from openwop.models.events import RunEvent
+from openwop.models.interrupts import Interrupt, read_interrupt_data
+from openwop.models.runs import RunSnapshot
+
+__all__ = ["InterruptLedger", "interrupt_kind_of_status", "is_waiting"]
+
+_REQUESTS = {
+    "interrupt.requested": None,
+    "approval.requested": "approval",
+    "clarification.requested": "clarification",
+    "node.suspended": None,
+}
+_RESOLUTIONS = frozenset(
+    {
+        "interrupt.resolved",
+        "approval.received",
+        "clarification.resolved",
+        "node.resumed",
+        "node.completed",
+        "node.failed",
+        "node.cancelled",
+        "node.skipped",
+    }
+)
+_LEGACY_RESOLUTIONS = frozenset({"approval.received", "clarification.resolved"})
+_KIND_OF_STATUS = {
+    "waiting-approval": "approval",
+    "waiting-input": "clarification",
+    "waiting-external": "external-event",
+}
+
+
+def is_waiting(status: str) -> bool:
+    """Whether a run with this status waits for an answer."""
+    return status in _KIND_OF_STATUS
+
+
+def interrupt_kind_of_status(status: str) -> str:
+    """The kind of interrupt that a waiting status most likely means; ``"custom"`` for any other status."""
+    return _KIND_OF_STATUS.get(status, "custom")
+
+
+class InterruptLedger:
+    """Requested minus resolved, one entry per waiting node, in the order they were asked."""
+
+    def __init__(self, run_id: str) -> None:
+        self._run_id = run_id
+        self._open: dict[str, Interrupt] = {}
+        self._announced: set[str] = set()
+        self._closed: dict[str, Interrupt] = {}
+
+    def see(self, event: RunEvent) -> bool:
+        """Take note of one event; whether it may have changed what is pending."""
+        if event.type in _REQUESTS:
+            return self._request(event)
+        if event.type in _RESOLUTIONS:
+            return self._resolve(event)
+        return False
+
+    def _request(self, event: RunEvent) -> bool:
+        payload = as_object(event.payload) or {}
+        node_id = event.node_id or _text(payload.get("nodeId"))
+        if node_id is None:
+            return False
+        canonical = event.type == "interrupt.requested"
+        known = self._open.get(node_id)
+        if known is not None and node_id in self._announced and not canonical:
+            return False  # the same wait in its legacy spelling; the canonical event has said more
+        self._open[node_id] = self._interrupt(event, payload, node_id, known)
+        if canonical:
+            self._announced.add(node_id)
+        return True
+
+    def _interrupt(
+        self, event: RunEvent, payload: JsonObject, node_id: str, known: Interrupt | None
+    ) -> Interrupt:
+        legacy_kind = _REQUESTS[event.type]
+        kind = _text(payload.get("kind")) or _text(payload.get("reason")) or legacy_kind
+        data = payload if legacy_kind is not None else payload.get("data")
+        fields: JsonObject = {
+            "runId": event.run_id or self._run_id,
+            "nodeId": node_id,
+            "kind": kind or (known.kind if known is not None else "custom"),
+            "interruptId": payload.get("interruptId"),
+            "key": payload.get("key"),
+            "data": read_interrupt_data(kind, data),
+            "resumeSchema": payload.get("resumeSchema"),
+            "timeoutMs": payload.get("timeoutMs"),
+            "requestedAt": payload.get("requestedAt") or event.timestamp,
+            "sequence": event.sequence,
+        }
+        interrupt = Interrupt.model_validate(
+            {name: value for name, value in fields.items() if value is not None}
+        )
+        if known is not None and not interrupt.data:
+            interrupt.data = known.data
+        if known is not None and interrupt.interrupt_id is None:
+            interrupt.interrupt_id = known.interrupt_id
+        return interrupt
+
+    def _resolve(self, event: RunEvent) -> bool:
+        payload = as_object(event.payload) or {}
+        node_id = event.node_id or _text(payload.get("nodeId"))
+        if node_id is None or node_id not in self._open:
+            return False
+        if event.type in _LEGACY_RESOLUTIONS and node_id in self._announced:
+            return (
+                False  # one vote of a quorum looks the same; the canonical event says when the wait is over
+            )
+        self._closed[node_id] = self._open.pop(node_id)
+        self._announced.discard(node_id)
+        return True
+
+    def pending(self, snapshot: RunSnapshot) -> list[Interrupt]:
+        """What is pending by the events seen so far and the run's state, which is newer than they are.
+
+        A node that the state says is waiting counts even when no event told of it.
+        """
+        if snapshot.is_terminal:
+            return []
+        node_id = snapshot.current_node_id
+        if is_waiting(snapshot.status) and node_id is not None and node_id not in self._open:
+            known = self._closed.get(node_id) or Interrupt(
+                run_id=self._run_id, node_id=node_id, kind=interrupt_kind_of_status(snapshot.status)
+            )
+            return [*self._open.values(), known]
+        return list(self._open.values())
+
+    def explains(self, snapshot: RunSnapshot) -> bool:
+        """Whether the events seen so far account for what the run's state says it waits for."""
+        if not is_waiting(snapshot.status):
+            return True
+        return bool(self._open) and (
+            snapshot.current_node_id is None or snapshot.current_node_id in self._open
+        )
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None

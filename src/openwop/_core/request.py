@@ -1,0 +1,208 @@
+"""Operation and arguments to the request that goes out.  Everything wrong with the arguments is found here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+from urllib.parse import quote, urlencode
+
+from openwop._core.dialect import Dialect
+from openwop._core.idempotency import checked_key, mint_key
+from openwop._core.operations import Operation, RetryClass
+from openwop._core.redact import redact_headers, redact_url
+from openwop.errors import RequestValidationError
+from openwop.models.base import ModelMismatch, RequestModel
+from openwop.models.checks import check_id
+
+__all__ = ["ApiRequest", "build_request", "checked_headers", "raw_request", "refuse"]
+
+_MAX_TOKEN_LENGTH = 8192
+_ARGUMENT_NAMES = {
+    "runId": "run_id",
+    "nodeId": "node_id",
+    "workflowId": "workflow_id",
+    "token": "token",
+}
+
+
+@dataclass(slots=True)
+class ApiRequest:
+    """One HTTP request, as middleware sees it.  ``headers`` may be changed; the body is fixed for all attempts."""
+
+    method: str
+    origin: str
+    """Scheme, host and port: ``"https://host.example"``."""
+    target: str
+    """Path and query, encoded."""
+    headers: dict[str, str]
+    content: bytes | None = field(repr=False)
+    operation: str
+    """Operation id for messages and middleware; ``"GET /path"`` for a raw request."""
+    retry: RetryClass
+    auth: bool
+    idempotency_key: str | None = field(default=None, repr=False)
+    capability: str | None = None
+    trace_id: str = ""
+    attempt: int = 0
+    """0 for the first attempt of the call, 1 for the first retry."""
+
+    @property
+    def url(self) -> str:
+        """The whole URL.  It may hold an interrupt token, so it is not for logs; see :meth:`describe`."""
+        return self.origin + self.target
+
+    def describe(self) -> str:
+        """Method and URL without secrets."""
+        return f"{self.method} {redact_url(self.url)}"
+
+    def __repr__(self) -> str:
+        return f"<ApiRequest {self.describe()} headers={redact_headers(self.headers)}>"
+
+
+def refuse(field_name: str, mismatch: ModelMismatch) -> NoReturn:
+    """Raise what a model found as the caller's error, in the names of the caller's arguments."""
+    path = ".".join(part for part in (field_name, mismatch.field) if part)
+    raise RequestValidationError(path or "request", mismatch.rule) from None
+
+
+def build_request(
+    operation: Operation[Any],
+    dialect: Dialect,
+    origin: str,
+    *,
+    path: Mapping[str, str] | None = None,
+    query: Mapping[str, Any] | None = None,
+    body: RequestModel | None = None,
+    headers: Mapping[str, str] | None = None,
+    idempotency_key: str | None = None,
+) -> ApiRequest:
+    """The request for one logical call.
+
+    Raises :class:`RequestValidationError` for an id that no host could route, or a header that cannot be sent.
+    """
+    values = path or {}
+    for name, value in values.items():
+        _check_path_value(name, value)
+    target = dialect.path(operation.path, values, versioned=operation.versioned)
+    if query:
+        target = f"{target}?{encode_query(query)}"
+    sent = {"Accept": "application/json"}
+    if operation.versioned:
+        sent.update(dialect.version_headers)
+    if headers:
+        sent.update(headers)
+    content = None
+    if operation.request is not None:
+        content = body.to_bytes() if body is not None else b"{}"
+        sent["Content-Type"] = "application/json"
+    key = None
+    if operation.idempotent:
+        key = mint_key() if idempotency_key is None else checked_key(idempotency_key)
+        sent[dialect.idempotency_key_header] = key
+    return ApiRequest(
+        method=operation.method,
+        origin=origin,
+        target=target,
+        headers=sent,
+        content=content,
+        operation=operation.id,
+        retry=operation.retry,
+        auth=operation.auth,
+        idempotency_key=key,
+        capability=operation.capability,
+    )
+
+
+def raw_request(
+    method: str,
+    origin: str,
+    path: str,
+    *,
+    dialect: Dialect,
+    params: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+    content: bytes | None = None,
+) -> ApiRequest:
+    """The request of the escape hatch: any method and path on the client's own origin.
+
+    A method other than GET, HEAD, OPTIONS, PUT and DELETE is only repeated when the caller gave an idempotency key.
+    """
+    verb = method.upper()
+    if not verb.isascii() or not verb.isalpha():
+        raise RequestValidationError("method", "must be an HTTP method such as 'GET'")
+    if not path.startswith("/") or path.startswith("//"):
+        raise RequestValidationError(
+            "path", "must start with one '/', e.g. '/v1/runs'; the origin is the client's own"
+        )
+    if any(ord(character) <= 32 or ord(character) > 126 or character == "#" for character in path):
+        raise RequestValidationError("path", "must be percent-encoded ASCII, without spaces or '#'")
+    target = path
+    if params:
+        target += ("&" if "?" in path else "?") + encode_query(params)
+    sent = {"Accept": "application/json", **checked_headers(headers)}
+    if content is not None:
+        sent.setdefault("Content-Type", "application/json")
+    key = next(
+        (value for name, value in sent.items() if name.lower() == dialect.idempotency_key_header.lower()),
+        None,
+    )
+    safe = verb in ("GET", "HEAD", "OPTIONS")
+    retry: RetryClass = "safe" if safe else "keyed" if key is not None else "never"
+    return ApiRequest(
+        verb,
+        origin,
+        target,
+        sent,
+        content,
+        f"{verb} {redact_url(path)}",
+        retry,
+        auth=True,
+        idempotency_key=key,
+    )
+
+
+def checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
+    """A copy of the caller's headers; one that would break the request, or carry the key elsewhere, is refused."""
+    sent: dict[str, str] = {}
+    for name, value in (headers or {}).items():
+        if not name or not all(character.isalnum() or character in "!#$%&'*+-.^_`|~" for character in name):
+            raise RequestValidationError("headers", f"{name!r} is not a header name")
+        if any(character in value for character in "\r\n\0") or not value.isascii():
+            raise RequestValidationError(
+                "headers", f"the value of {name!r} must be ASCII without line breaks"
+            )
+        if name.lower() in ("host", "content-length", "transfer-encoding", "connection"):
+            raise RequestValidationError("headers", f"{name!r} is set by the client itself")
+        sent[name] = value
+    return sent
+
+
+def encode_query(query: Mapping[str, Any]) -> str:
+    """Query parameters; ``None`` is left out and booleans are spelled as JSON does."""
+    pairs: list[tuple[str, str]] = []
+    for name, value in query.items():
+        if value is None:
+            continue
+        for item in value if isinstance(value, list | tuple) else (value,):  # pyright: ignore[reportUnknownVariableType]
+            pairs.append((name, str(item).lower() if isinstance(item, bool) else str(item)))  # pyright: ignore[reportUnknownArgumentType]
+    return urlencode(pairs, quote_via=quote, safe=",")
+
+
+def _check_path_value(name: str, value: str) -> None:
+    argument = _ARGUMENT_NAMES.get(name, name)
+    if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers without a type checker
+        raise RequestValidationError(argument, f"must be text, not {type(value).__name__}")
+    if name == "token":
+        problem = (
+            None if 0 < len(value) <= _MAX_TOKEN_LENGTH and value not in (".", "..") else "is not a token"
+        )
+    else:
+        problem = check_id(value)
+    if problem is None:
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError:
+            problem = "must be text that UTF-8 can encode"
+    if problem is not None:
+        raise RequestValidationError(argument, problem)

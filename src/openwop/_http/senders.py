@@ -1,0 +1,251 @@
+"""The ways to the wire: our own transport, stock httpx, or a client of the caller's.
+
+Each gives an open ``httpx.Response`` for a request.  Why there are three is measured in ``benchmarks/``: stock httpx
+slows down with connections and with open streams, so it only serves where our transport cannot (trio, proxies) or
+where the caller brings a client.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import Awaitable, Callable
+from functools import cache
+from typing import Any, Protocol, TypeVar
+from urllib.request import getproxies, proxy_bypass
+
+import anyio
+import httpx
+
+from openwop._core.redact import redact_url
+from openwop._core.request import ApiRequest
+from openwop._http.pool import OpenwopTransport
+from openwop.errors import ConfigurationError
+
+__all__ = ["ClientSender", "DirectSender", "Sender", "VerifyTypes", "make_sender"]
+
+T = TypeVar("T")
+VerifyTypes = bool | str | ssl.SSLContext
+CertTypes = str | tuple[str, str] | tuple[str, str, str]
+
+CONNECT_TIMEOUT_S = 5.0
+
+
+class Sender(Protocol):
+    """Sends one request and gives its open response; ``proves_not_sent``: a connect error means nothing went out."""
+
+    proves_not_sent: bool
+    watches_silence: bool
+
+    async def open(self, request: ApiRequest, *, connect_s: float, silence_s: float | None) -> httpx.Response:
+        """The open response; its body has not been read."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close what this sender opened itself."""
+        ...
+
+
+def _timeouts(connect_s: float, silence_s: float | None) -> dict[str, float | None]:
+    return {"connect": min(connect_s, CONNECT_TIMEOUT_S), "read": silence_s, "write": silence_s, "pool": None}
+
+
+class DirectSender:
+    """Requests handed to a transport without ``httpx.AsyncClient`` around it: half the CPU of a short request."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport, *, proves_not_sent: bool) -> None:
+        self._transport = transport
+        self.proves_not_sent = proves_not_sent
+        self.watches_silence = True
+        self._base: dict[str, httpx.URL] = {}
+
+    async def open(self, request: ApiRequest, *, connect_s: float, silence_s: float | None) -> httpx.Response:
+        base = self._base.get(request.origin)
+        if base is None:
+            base = self._base[request.origin] = httpx.URL(request.origin)
+        outgoing = httpx.Request(
+            request.method,
+            base.copy_with(raw_path=request.target.encode("ascii")),
+            headers=request.headers,
+            content=request.content,
+            extensions={"timeout": _timeouts(connect_s, silence_s)},
+        )
+        return await self._transport.handle_async_request(outgoing)
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
+
+
+class ClientSender:
+    """Requests through ``httpx.AsyncClient``: one for short requests and one for streams, or the caller's for both."""
+
+    proves_not_sent = True
+
+    def __init__(
+        self, requests: httpx.AsyncClient, streams: httpx.AsyncClient, *, owned: bool, silence: bool
+    ) -> None:
+        self._requests = requests
+        self._streams = streams
+        self._owned = owned
+        self.watches_silence = silence
+        _keep_tokens_out_of_httpx_log()
+
+    async def open(self, request: ApiRequest, *, connect_s: float, silence_s: float | None) -> httpx.Response:
+        client = self._requests if silence_s is None else self._streams
+        outgoing = client.build_request(
+            request.method,
+            request.url,
+            headers=request.headers,
+            content=request.content,
+            extensions={"timeout": _timeouts(connect_s, silence_s if self.watches_silence else None)},
+        )
+        for name in outgoing.headers.keys() - {header.lower() for header in request.headers}:
+            # A caller's client may carry credentials of its own; calls by token must not.
+            if not request.auth and name in ("authorization", "cookie"):
+                del outgoing.headers[name]
+        auth: Any = httpx.USE_CLIENT_DEFAULT if request.auth else None
+
+        async def send() -> httpx.Response:
+            return await client.send(outgoing, stream=True, follow_redirects=False, auth=auth)
+
+        return await _in_child_task(send)
+
+    async def aclose(self) -> None:
+        if self._owned:
+            await self._requests.aclose()
+            await self._streams.aclose()
+
+
+async def _in_child_task(function: Callable[[], Awaitable[T]]) -> T:
+    """Run ``function`` in a task of its own.
+
+    Stock httpx leaks its connection when the task that sends is cancelled natively (25 to 41 sockets per 1,000); a
+    child task is cancelled by its group's scope instead, which httpx survives.
+    """
+    results: list[T] = []
+    failures: list[Exception] = []
+
+    async def run() -> None:
+        try:
+            results.append(await function())
+        except Exception as error:  # noqa: BLE001  # a boundary: raised below as itself, not in an ExceptionGroup
+            failures.append(error)
+
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(run)
+    except BaseException:
+        # Cancelled after the answer came: nobody will ever read or close it.
+        with anyio.CancelScope(shield=True):
+            for response in results:
+                if isinstance(response, httpx.Response):
+                    await response.aclose()
+        raise
+    if failures:
+        raise failures[0]
+    return results[0]
+
+
+class _TokenFilter(logging.Filter):
+    """httpx logs every URL at INFO, and an interrupt token is part of its URL."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                redact_url(str(item)) if isinstance(item, httpx.URL | str) else item for item in record.args
+            )
+        return True
+
+
+@cache
+def _keep_tokens_out_of_httpx_log() -> None:
+    logging.getLogger("httpx").addFilter(_TokenFilter())
+
+
+@cache
+def _default_ssl_context() -> ssl.SSLContext:
+    # Loading the certificate bundle takes 30 to 50 ms, so it is done once, and only for https.
+    return httpx.create_ssl_context()
+
+
+def ssl_context(verify: VerifyTypes, cert: CertTypes | None) -> ssl.SSLContext:
+    """TLS settings for ``verify`` (bool, path of a CA file or folder, or a context) and a client's ``cert``."""
+    if isinstance(verify, ssl.SSLContext):
+        context = verify
+    elif verify is True and cert is None:
+        return _default_ssl_context()
+    elif isinstance(verify, str):
+        context = _context_from_path(verify)
+    else:
+        context = httpx.create_ssl_context(verify=verify)
+    if cert is not None:
+        parts = (cert,) if isinstance(cert, str) else cert
+        try:
+            context.load_cert_chain(*parts)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigurationError(
+                f"cert: cannot be loaded ({type(error).__name__}: {error.args[-1]})"
+            ) from None
+    return context
+
+
+def _context_from_path(path: str) -> ssl.SSLContext:
+    import os
+
+    try:
+        if os.path.isdir(path):
+            return ssl.create_default_context(capath=path)
+        return ssl.create_default_context(cafile=path)
+    except (OSError, ssl.SSLError):
+        raise ConfigurationError(f"verify: {path!r} is not a readable CA file or folder") from None
+
+
+def proxy_applies(base_url: httpx.URL) -> bool:
+    """Whether the environment routes ``base_url`` through a proxy."""
+    proxies = getproxies()
+    if not (proxies.get(base_url.scheme) or proxies.get("all")):
+        return False
+    return not proxy_bypass(base_url.host)
+
+
+def make_sender(
+    *,
+    origin: str,
+    backend: str,
+    kind: str,
+    verify: VerifyTypes,
+    cert: CertTypes | None,
+    client: httpx.AsyncClient | None,
+) -> Sender:
+    """The sender for one client on one event loop; ``backend`` is ``"asyncio"`` or ``"trio"``."""
+    asyncio_runs = backend == "asyncio"
+    if client is not None:
+        return ClientSender(client, client, owned=False, silence=not asyncio_runs)
+    url = httpx.URL(origin)
+    context = ssl_context(verify, cert) if url.scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if kind == "aiohttp":
+        return _aiohttp_sender(context if url.scheme == "https" else None, asyncio_runs)
+    if asyncio_runs and not proxy_applies(url):
+        return DirectSender(OpenwopTransport(ssl_context=context), proves_not_sent=True)
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
+
+    def new_client() -> httpx.AsyncClient:
+        return httpx.AsyncClient(verify=context, limits=limits, timeout=None)
+
+    return ClientSender(new_client(), new_client(), owned=True, silence=not asyncio_runs)
+
+
+def _aiohttp_sender(context: ssl.SSLContext | None, asyncio_runs: bool) -> DirectSender:
+    if not asyncio_runs:
+        raise ConfigurationError("transport: 'aiohttp' runs on asyncio only; leave it out under trio")
+    try:
+        from aiohttp import ClientSession, DummyCookieJar, TCPConnector
+        from httpx_aiohttp import AiohttpTransport
+    except ImportError:
+        raise ConfigurationError(
+            "transport: 'aiohttp' needs an extra: pip install 'openwop[aiohttp]'"
+        ) from None
+    connector = TCPConnector(limit=0, ssl=context if context is not None else True)
+    session = ClientSession(connector=connector, cookie_jar=DummyCookieJar(), auto_decompress=False)
+    # It reports a connection that closed after the request as a connect timeout, so nothing proves "not sent".
+    return DirectSender(AiohttpTransport(client=session), proves_not_sent=False)

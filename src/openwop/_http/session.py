@@ -1,0 +1,350 @@
+"""The send loop: middleware, transport, decode, retry, sleep.  What to do next is always asked of ``_core``."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar, cast
+
+import anyio
+
+from openwop._core.decode import Answer, decode_error, decode_success
+from openwop._core.dialect import IMPLEMENTED_PROTOCOL_VERSION, V1, Dialect
+from openwop._core.operations import Operation
+from openwop._core.redirect import MAX_REDIRECTS, REDIRECT_STATUSES, follow_redirect
+from openwop._core.request import ApiRequest, build_request
+from openwop._core.retry import Failure, GiveUp, RetryBudget, RetryPolicy, decide
+from openwop._core.trace import new_trace_id, trace_id_of, traceparent
+from openwop._http.transport import StreamResponse, Transport
+from openwop._version import __version__
+from openwop.config import ClientConfig
+from openwop.errors import (
+    ApiError,
+    ConfigurationError,
+    ConnectionFailedError,
+    OpenwopError,
+    RequestTimeoutError,
+)
+from openwop.middleware import AttemptResponse, CallNext, Middleware
+from openwop.models.base import RequestModel
+from openwop.response import ApiResponse
+
+__all__ = ["Session", "Shared"]
+
+T = TypeVar("T")
+logger = logging.getLogger("openwop.http")
+
+USER_AGENT = f"openwop-sdk/{IMPLEMENTED_PROTOCOL_VERSION} openwop-python/{__version__}"
+_ERROR_BODY_LIMIT = 1024 * 1024
+
+
+@dataclass(slots=True)
+class Shared:
+    """What copies of one client have in common: connections, retry budget, and the major agreed with the host."""
+
+    transport: Transport
+    budget: RetryBudget = field(default_factory=RetryBudget)
+    dialect: Dialect = V1
+    agreed_until: float = 0.0
+    """Moment on the monotonic clock up to which the major is agreed; infinity when the caller fixed it."""
+    negotiate: Callable[[], Awaitable[None]] | None = None
+
+
+class Session:
+    """Makes calls for one client or one ``with_options`` copy of it."""
+
+    def __init__(self, config: ClientConfig, shared: Shared, middleware: Sequence[Middleware] = ()) -> None:
+        self.config = config
+        self.shared = shared
+        self.middleware = tuple(middleware)
+        self._policy = RetryPolicy(config.max_retries, config.max_retry_wait, config.total_timeout)
+        self._base_headers = {"User-Agent": USER_AGENT, **config.headers}
+
+    @property
+    def dialect(self) -> Dialect:
+        """Spellings of the major in force."""
+        return self.shared.dialect
+
+    def with_config(self, config: ClientConfig) -> Session:
+        """A session with other settings on the same connections."""
+        return Session(config, self.shared, self.middleware)
+
+    async def ready(self) -> None:
+        """Agree on the protocol's major, once, before the first call."""
+        shared = self.shared
+        if shared.negotiate is not None and time.monotonic() >= shared.agreed_until:
+            await shared.negotiate()
+
+    async def call(
+        self,
+        operation: Operation[T],
+        *,
+        path: Mapping[str, str] | None = None,
+        query: Mapping[str, Any] | None = None,
+        body: RequestModel | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        hold_s: float = 0.0,
+        idempotency_key: str | None = None,
+        max_retries: int | None = None,
+    ) -> ApiResponse[T]:
+        """One logical call of ``operation``, retried as its retry class allows.
+
+        ``hold_s``: how long the host may hold the answer back (long poll), on top of every time limit.
+        """
+        build = build_request(
+            operation, self.dialect, self.config.base_url,
+            path=path, query=query, body=body, headers=headers, idempotency_key=idempotency_key,
+        )  # fmt: skip
+        await self.ready()
+        answer, request = await self.send(
+            build, timeout=timeout, hold_s=hold_s, long_poll=operation.long_poll, max_retries=max_retries
+        )
+        data = cast("T", None)
+        if answer.status != 304:
+            data = decode_success(operation.response, operation.id, answer)
+        return self.wrap(data, answer, request)
+
+    def wrap(self, data: T, answer: Answer, request: ApiRequest) -> ApiResponse[T]:
+        """The result with what came with it."""
+        replayed = answer.headers.get(self.dialect.idempotent_replay_header, "")
+        trace_id = trace_id_of(answer.headers) or request.trace_id
+        return ApiResponse(data, answer.status, answer.headers, trace_id, replayed.strip().lower() == "true")
+
+    async def send(
+        self,
+        request: ApiRequest,
+        *,
+        timeout: float | None = None,
+        hold_s: float = 0.0,
+        long_poll: bool = False,
+        max_retries: int | None = None,
+    ) -> tuple[Answer, ApiRequest]:
+        """Attempts of one request until one succeeds or the policy gives up; raises the typed error then."""
+        policy = replace(
+            self._policy,
+            total_timeout=self._policy.total_timeout + hold_s,
+            max_retries=self._policy.max_retries if max_retries is None else max_retries,
+        )
+        per_attempt = (self.config.timeout if timeout is None else timeout) + hold_s
+
+        async def attempt(
+            current: ApiRequest, key: str | None, time_left: float
+        ) -> tuple[Answer, ApiRequest]:
+            return await self._attempt(current, key, min(per_attempt, time_left), long_poll)
+
+        return await self._retrying(request, policy, attempt)
+
+    async def open_stream(self, request: ApiRequest, *, timeout: float | None = None) -> StreamResponse:
+        """One attempt of a stream request, without retries; raises the typed error of anything but a 2xx answer."""
+        await self.ready()
+        request.trace_id = self._trace_id(request)
+        key = await self._api_key() if request.auth else None
+        return await self._attempt_stream(request, key, self.config.timeout if timeout is None else timeout)
+
+    async def open_stream_retrying(self, request: ApiRequest) -> StreamResponse:
+        """A stream request with the retries of an ordinary call, until its head is there."""
+        await self.ready()
+
+        async def attempt(current: ApiRequest, key: str | None, time_left: float) -> StreamResponse:
+            return await self._attempt_stream(current, key, min(self.config.timeout, time_left))
+
+        return await self._retrying(request, self._policy, attempt)
+
+    async def _retrying(
+        self,
+        request: ApiRequest,
+        policy: RetryPolicy,
+        attempt: Callable[[ApiRequest, str | None, float], Awaitable[T]],
+    ) -> T:
+        """Call ``attempt(request, key, seconds left)`` until it returns, or the policy says to raise its error."""
+        request.trace_id = self._trace_id(request)
+        started = time.monotonic()
+        spent = 0
+        renewed = False
+        while True:
+            key = await self._api_key() if request.auth else None
+            try:
+                result = await attempt(request, key, policy.total_timeout - (time.monotonic() - started))
+            except (ConnectionFailedError, RequestTimeoutError) as trouble:
+                error: OpenwopError = trouble
+                failure = _no_answer(trouble)
+            except ApiError as refusal:
+                if refusal.status == 401 and callable(self.config.api_key) and not renewed:
+                    renewed = True
+                    if await self._api_key() != key:
+                        continue  # the token was rotated as the request went out
+                error = refusal
+                failure = _failure(refusal)
+            else:
+                self.shared.budget.give_back(spent)
+                return result
+            decision = decide(
+                policy, failure, attempt=request.attempt, elapsed_s=time.monotonic() - started,
+                retry_class=request.retry, budget=self.shared.budget, rand=random.random(),
+            )  # fmt: skip
+            if isinstance(decision, GiveUp):
+                raise _explained(error, decision.reason)
+            if decision.free:
+                policy = replace(policy, max_retries=policy.max_retries + 1)
+            request = replace(request, attempt=request.attempt + 1)
+            spent = decision.cost
+            logger.debug(
+                "retrying %s in %.2f s after %s", request.operation, decision.delay_s, type(error).__name__
+            )
+            await anyio.sleep(decision.delay_s)
+
+    async def _attempt(
+        self, request: ApiRequest, key: str | None, limit: float, long_poll: bool
+    ) -> tuple[Answer, ApiRequest]:
+        if limit <= 0:
+            raise _out_of_time(request, self._policy.total_timeout)
+
+        async def transmit(outgoing: ApiRequest) -> AttemptResponse:
+            answer = await self.shared.transport.send(outgoing, timeout=limit, long_poll=long_poll)
+            return AttemptResponse(answer.status, answer.headers, answer.content)
+
+        outgoing = self._dressed(request, key, stream=False)
+        for _ in range(MAX_REDIRECTS + 1):
+            response = await self._through_middleware(transmit)(outgoing)
+            answer = Answer(response.status, response.headers, response.content or b"")
+            location = answer.headers.get("location")
+            if answer.status not in REDIRECT_STATUSES or not location:
+                if answer.status >= 300 and answer.status != 304:
+                    raise self._error(request, answer)
+                return answer, outgoing
+            outgoing = _redirected(outgoing, answer.status, location)
+        raise ConfigurationError(f"{request.operation}: more than {MAX_REDIRECTS} redirects")
+
+    async def _attempt_stream(self, request: ApiRequest, key: str | None, limit: float) -> StreamResponse:
+        if limit <= 0:
+            raise _out_of_time(request, self._policy.total_timeout)
+        streams: list[StreamResponse] = []
+
+        async def transmit(outgoing: ApiRequest) -> AttemptResponse:
+            stream = await self.shared.transport.open(
+                outgoing, timeout=limit, idle_timeout=self.config.stream_idle_timeout
+            )
+            streams.append(stream)
+            return AttemptResponse(stream.status, stream.headers, None)
+
+        outgoing = self._dressed(request, key, stream=True)
+        try:
+            for _ in range(MAX_REDIRECTS + 1):
+                response = await self._through_middleware(transmit)(outgoing)
+                location = response.headers.get("location")
+                if response.status not in REDIRECT_STATUSES or not location:
+                    stream = streams[-1]
+                    if stream.status >= 300:
+                        raise self._error(request, await _error_answer(stream, limit))
+                    streams.remove(stream)
+                    return stream
+                outgoing = _redirected(outgoing, response.status, location)
+            raise ConfigurationError(f"{request.operation}: more than {MAX_REDIRECTS} redirects")
+        finally:
+            for stream in streams:
+                await stream.aclose()
+
+    def _through_middleware(self, transmit: CallNext) -> CallNext:
+        call_next = transmit
+        for middleware in reversed(self.middleware):
+            call_next = _bind(middleware, call_next)
+        return call_next
+
+    def _dressed(self, request: ApiRequest, key: str | None, *, stream: bool) -> ApiRequest:
+        """The request of one attempt: base headers, encoding, credential, a span of its own."""
+        headers = {
+            **self._base_headers,
+            "Accept-Encoding": "identity" if stream else "gzip",
+            **request.headers,
+        }
+        if not any(name.lower() == "traceparent" for name in headers):
+            headers["traceparent"] = traceparent(request.trace_id)
+        if not request.auth:
+            headers = {name: value for name, value in headers.items() if name.lower() != "authorization"}
+        elif key is not None:
+            headers["Authorization"] = f"Bearer {key}"
+        return replace(request, headers=headers)
+
+    def _trace_id(self, request: ApiRequest) -> str:
+        given = {name.lower(): value for name, value in {**self.config.headers, **request.headers}.items()}
+        return trace_id_of(given) or request.trace_id or new_trace_id()
+
+    async def _api_key(self) -> str | None:
+        source = self.config.api_key
+        if not callable(source):
+            return source.get() if source is not None else None
+        token: Any = source()
+        if inspect.isawaitable(token):
+            token = await token
+        if not isinstance(token, str) or not token or not token.isascii() or not token.isprintable():
+            raise ConfigurationError(
+                "api_key: the callable must return the token as non-empty printable ASCII text"
+            )
+        return token
+
+    def _error(self, request: ApiRequest, answer: Answer) -> OpenwopError:
+        return decode_error(
+            request.operation, answer, now=time.time(), trace_id=request.trace_id,
+            idempotency_key=request.idempotency_key, capability=request.capability,
+        )  # fmt: skip
+
+
+async def _error_answer(stream: StreamResponse, limit: float) -> Answer:
+    content = b""
+    with anyio.move_on_after(limit):
+        content = await stream.read(_ERROR_BODY_LIMIT)
+    return Answer(stream.status, stream.headers, content)
+
+
+def _bind(middleware: Middleware, call_next: CallNext) -> CallNext:
+    async def bound(request: ApiRequest) -> AttemptResponse:
+        return await middleware(request, call_next)
+
+    return bound
+
+
+def _redirected(request: ApiRequest, status: int, location: str) -> ApiRequest:
+    target = follow_redirect(request, status, location)
+    if isinstance(target, str):
+        raise ConfigurationError(
+            f"{request.operation}: the host redirects ({status}) and it is not followed: {target}"
+        )
+    return target
+
+
+def _failure(error: ApiError) -> Failure:
+    retriable = error.details.get("retriable", error.details.get("retryable"))
+    return Failure(
+        status=error.status,
+        code=error.code,
+        retry_after=error.retry_after,
+        retriable=retriable if isinstance(retriable, bool) else None,
+    )
+
+
+def _no_answer(error: ConnectionFailedError | RequestTimeoutError) -> Failure:
+    if isinstance(error, RequestTimeoutError):
+        return Failure()
+    return Failure(not_sent=error.not_sent, stale_connection=error.stale_connection)
+
+
+def _explained(error: OpenwopError, reason: str) -> OpenwopError:
+    """The original error, which says why it was not retried."""
+    if reason and isinstance(error, ApiError):
+        error.note = reason
+    elif reason:
+        error.args = (f"{error.args[0]} [{reason}]", *error.args[1:])
+    return error
+
+
+def _out_of_time(request: ApiRequest, total_timeout: float) -> RequestTimeoutError:
+    return RequestTimeoutError(
+        f"{request.operation}: no answer within total_timeout={total_timeout:g} s",
+        operation=request.operation,
+        idempotency_key=request.idempotency_key,
+    )

@@ -1,0 +1,245 @@
+"""Requests and streams over the HTTP library; the one place where its errors become ours."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import httpx
+import sniffio
+
+from openwop._core.decode import Answer
+from openwop._core.inflate import InflateError, Inflater
+from openwop._core.redact import redact_text
+from openwop._core.request import ApiRequest
+from openwop._http.idle import SilenceError, with_idle_limit
+from openwop._http.senders import CertTypes, Sender, VerifyTypes, make_sender
+from openwop.errors import (
+    ConfigurationError,
+    ConnectionFailedError,
+    RequestTimeoutError,
+    ResponseDecodeError,
+)
+
+__all__ = ["StreamResponse", "Transport"]
+
+MAX_BODY_BYTES = 64 * 1024 * 1024
+"""The largest body read into memory; anything longer is a :class:`ResponseDecodeError`."""
+MAX_REQUESTS_IN_FLIGHT = 256
+"""Short requests on the wire at once; more wait here, in order, so that a burst does not run out of sockets.
+Streams and long polls do not count: thousands of them must not keep a short request waiting."""
+
+
+class StreamResponse:
+    """One open answer whose body is read as it comes."""
+
+    def __init__(
+        self, response: httpx.Response, request: ApiRequest, idle_timeout: float, watch: bool
+    ) -> None:
+        self._response = response
+        self._request = request
+        self._idle_timeout = idle_timeout
+        self._watch = watch
+        self._closed = False
+        self.status = response.status_code
+        self.headers: Mapping[str, str] = response.headers
+        self.content_type = response.headers.get("content-type", "").split(";")[0].strip().lower()
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body, decompressed, in pieces as they come.
+
+        Raises :class:`ConnectionFailedError` when the connection breaks or the body is cut short, and
+        :class:`RequestTimeoutError` when nothing comes for the idle time.
+        """
+        encoding = self.headers.get("content-encoding", "").strip().lower()
+        inflater = None if encoding in ("", "identity") else _inflater(encoding, None, self._request)
+        source: AsyncIterator[bytes] = self._response.stream.__aiter__()  # type: ignore[union-attr]  # async responses
+        if self._watch:
+            source = with_idle_limit(source, self._idle_timeout)
+        try:
+            async for chunk in source:
+                if inflater is None:
+                    yield chunk
+                else:
+                    for piece in inflater.feed(chunk):
+                        yield piece
+        except (httpx.HTTPError, httpx.StreamError, SilenceError, InflateError) as error:
+            raise _translate(error, self._request, self._idle_timeout, proves_not_sent=False) from error
+
+    async def read(self, limit: int) -> bytes:
+        """The whole body; :class:`ResponseDecodeError` when it is longer than ``limit`` bytes."""
+        parts: list[bytes] = []
+        size = 0
+        async for chunk in self.chunks():
+            size += len(chunk)
+            if size > limit:
+                raise _too_long(self._request, self.status, limit)
+            parts.append(chunk)
+        return b"".join(parts)
+
+    async def aclose(self) -> None:
+        """Close the connection, unless the body was read to its end.  May be called again, and while cancelled."""
+        if not self._closed:
+            self._closed = True
+            with anyio.CancelScope(shield=True):
+                await self._response.aclose()
+
+
+class Transport:
+    """The connections of one client, made on first use and again in another event loop or after ``fork()``."""
+
+    def __init__(
+        self,
+        origin: str,
+        *,
+        kind: str = "httpx",
+        verify: VerifyTypes = True,
+        cert: CertTypes | None = None,
+        client: Any = None,
+    ) -> None:
+        if client is not None and not isinstance(client, httpx.AsyncClient):
+            raise ConfigurationError(
+                f"http_client: must be an httpx.AsyncClient, not {type(client).__name__}"
+            )
+        self._settings: dict[str, Any] = {
+            "origin": origin, "kind": kind, "verify": verify, "cert": cert, "client": client,
+        }  # fmt: skip
+        self._sender: Sender | None = None
+        self._owner: tuple[int, object] | None = None
+        self._slots = anyio.Semaphore(MAX_REQUESTS_IN_FLIGHT, fast_acquire=True)
+        self._closed = False
+
+    def _current_sender(self) -> Sender:
+        if self._closed:
+            raise ConfigurationError("this client is closed; create a new AsyncOpenwopClient")
+        owner = (os.getpid(), anyio.lowlevel.current_token())
+        if self._sender is None or self._owner != owner:
+            # Connections belong to one event loop of one process.  Those of another cannot be closed from here.
+            backend = sniffio.current_async_library()
+            self._sender = make_sender(backend=backend, **self._settings)
+            self._slots = anyio.Semaphore(MAX_REQUESTS_IN_FLIGHT, fast_acquire=True)
+            self._owner = owner
+        return self._sender
+
+    async def send(self, request: ApiRequest, *, timeout: float, long_poll: bool = False) -> Answer:
+        """One attempt with its whole answer, within ``timeout`` seconds."""
+        sender = self._current_sender()
+        with anyio.move_on_after(timeout):
+            if long_poll:
+                return await self._fetch(sender, request, timeout)
+            async with self._slots:
+                return await self._fetch(sender, request, timeout)
+        raise _timed_out(request, timeout)
+
+    async def _fetch(self, sender: Sender, request: ApiRequest, timeout: float) -> Answer:
+        response = None
+        try:
+            response = await sender.open(request, connect_s=timeout, silence_s=None)
+            content = await _read_body(response, request)
+            return Answer(response.status_code, response.headers, content)
+        except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, InflateError, RuntimeError) as error:
+            raise _translate(error, request, timeout, proves_not_sent=sender.proves_not_sent) from error
+        finally:
+            if response is not None:
+                with anyio.CancelScope(shield=True):
+                    await response.aclose()
+
+    async def open(self, request: ApiRequest, *, timeout: float, idle_timeout: float) -> StreamResponse:
+        """One attempt of a stream: its head within ``timeout`` seconds, its body for the caller to read."""
+        sender = self._current_sender()
+        with anyio.move_on_after(timeout):
+            try:
+                response = await sender.open(request, connect_s=timeout, silence_s=idle_timeout)
+            except (httpx.HTTPError, httpx.InvalidURL, RuntimeError) as error:
+                raise _translate(error, request, timeout, proves_not_sent=sender.proves_not_sent) from error
+            return StreamResponse(response, request, idle_timeout, watch=not sender.watches_silence)
+        raise _timed_out(request, timeout)
+
+    async def aclose(self) -> None:
+        """Close every connection, open streams included.  A client that the caller handed in stays open."""
+        self._closed = True
+        sender, self._sender = self._sender, None
+        if sender is not None and self._owner == (os.getpid(), anyio.lowlevel.current_token()):
+            with anyio.CancelScope(shield=True):
+                await sender.aclose()
+
+
+async def _read_body(response: httpx.Response, request: ApiRequest) -> bytes:
+    encoding = response.headers.get("content-encoding", "").strip().lower()
+    inflater = None
+    if encoding not in ("", "identity"):
+        inflater = _inflater(encoding, MAX_BODY_BYTES, request)
+    parts: list[bytes] = []
+    size = 0
+    async for chunk in response.stream:  # type: ignore[union-attr]  # an async response has an async stream
+        for piece in (chunk,) if inflater is None else inflater.feed(chunk):
+            size += len(piece)
+            if size > MAX_BODY_BYTES:
+                raise _too_long(request, response.status_code, MAX_BODY_BYTES)
+            parts.append(piece)
+    if inflater is not None and parts:
+        inflater.finish()
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _inflater(encoding: str, limit: int | None, request: ApiRequest) -> Inflater:
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raise ResponseDecodeError(
+            f"{request.operation}: the body is encoded as {encoding[:40]!r}, which was not asked for",
+            operation=request.operation,
+        )
+    return Inflater(encoding, limit if limit is not None else 1 << 62)
+
+
+def _too_long(request: ApiRequest, status: int, limit: int) -> ResponseDecodeError:
+    return ResponseDecodeError(
+        f"{request.operation}: the body is longer than {limit} bytes",
+        operation=request.operation,
+        status=status,
+    )
+
+
+def _timed_out(request: ApiRequest, timeout: float) -> RequestTimeoutError:
+    return RequestTimeoutError(
+        f"{request.operation}: no answer within {timeout:g} s ({request.describe()})",
+        operation=request.operation,
+        idempotency_key=request.idempotency_key,
+    )
+
+
+def _translate(error: Exception, request: ApiRequest, timeout: float, *, proves_not_sent: bool) -> Exception:
+    """The library's error as ours; an error that is not the library's stays itself.
+
+    Messages never hold more than the redacted URL.
+    """
+    facts: dict[str, Any] = {"operation": request.operation, "idempotency_key": request.idempotency_key}
+    reason = redact_text(str(error)) or type(error).__name__
+    what = f"{request.operation}: {{}} ({request.describe()})"
+    match error:
+        case SilenceError() | httpx.ReadTimeout() | httpx.WriteTimeout():
+            return RequestTimeoutError(what.format(f"silent for {timeout:g} s"), **facts)
+        case httpx.ProxyError():
+            return ConnectionFailedError(
+                what.format(f"the proxy refused: {reason}"), not_sent=proves_not_sent, **facts
+            )
+        case httpx.ConnectError() | httpx.ConnectTimeout() | httpx.PoolTimeout():
+            return ConnectionFailedError(
+                what.format(f"could not connect: {reason}"), not_sent=proves_not_sent, **facts
+            )
+        case InflateError() | httpx.DecodingError():
+            return ResponseDecodeError(
+                what.format(f"the compressed body is broken: {reason}"), operation=request.operation
+            )
+        case httpx.LocalProtocolError() | httpx.UnsupportedProtocol() | httpx.InvalidURL():
+            return ConfigurationError(what.format(f"cannot be sent: {reason}"))
+        case httpx.HTTPError() | httpx.StreamError():
+            stale = bool(getattr(error, "reused_connection", False))
+            text = what.format(f"the connection broke: {reason}")
+            return ConnectionFailedError(text, stale_connection=stale, **facts)
+        case RuntimeError() if "closed" in str(error):
+            return ConfigurationError("http_client: the httpx.AsyncClient that was handed in is closed")
+        case _:
+            return error

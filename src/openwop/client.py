@@ -1,0 +1,380 @@
+"""The client: settings, connections, resources, and the shortcuts that give a run handle."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import cached_property
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from openwop._core.decode import decode_json
+from openwop._core.dialect import SUPPORTED_MAJORS, V1, dialect_for
+from openwop._core.request import raw_request
+from openwop._http.discovery import DiscoveryCache
+from openwop._http.raw_sse import AsyncRawEventStream
+from openwop._http.session import Session, Shared
+from openwop._http.transport import Transport
+from openwop.config import TokenSource, changed, make_config
+from openwop.errors import ConfigurationError, RequestValidationError
+from openwop.middleware import Middleware
+from openwop.models.checks import encode
+from openwop.models.interrupts import Interrupt
+from openwop.models.runs import RunSnapshot
+from openwop.resources.discovery import AsyncDiscovery
+from openwop.resources.interrupts import AsyncInterrupts
+from openwop.resources.runs import AsyncRuns
+from openwop.resources.workflows import AsyncWorkflows
+
+if TYPE_CHECKING:
+    import ssl
+
+    import httpx
+
+    from openwop.handles import AsyncRun
+
+__all__ = ["AsyncOpenwopClient"]
+
+
+class AsyncOpenwopClient:
+    """A client of one OpenWOP host.
+
+    Use it with ``async with``, or call :meth:`aclose`.  One client serves any number of tasks at once, in one event
+    loop at a time.
+
+    Args:
+        base_url: the host's origin, without ``/v1``; else ``OPENWOP_BASE_URL``, else the profile.
+        api_key: the key, or a (sync or async) callable that returns the current token; else ``OPENWOP_API_KEY``, else
+            the profile.  It is only ever sent to ``base_url``'s origin.
+        profile: name of an entry in the credentials file.
+        timeout: seconds for one attempt (30, or ``OPENWOP_TIMEOUT``); connecting takes 5 of them at most.
+        total_timeout: seconds for one call with all its retries.
+        max_retries: attempts after the first, for failures that may pass.
+        max_retry_wait: seconds; a host that asks to wait longer gets an error at once.
+        stream_idle_timeout: seconds of silence after which a stream is resumed; hosts keep streams alive every 30 s.
+        headers: sent with every request.
+        verify: ``True``, ``False``, the path of a CA file or folder, or an ``ssl.SSLContext``.
+        cert: a client certificate: a file, or (certificate, key) or (certificate, key, password).
+        transport: ``"httpx"``, or ``"aiohttp"`` (extra ``openwop[aiohttp]``; asyncio only).
+        http_client: an ``httpx.AsyncClient`` of the caller's to send through.  It is never closed by this client, and
+            its own ``verify``, ``cert``, proxies and limits hold.
+        middleware: code around every attempt, the first outermost; see :mod:`openwop.middleware`.
+        protocol: ``"auto"`` asks the host which major it speaks before the first call; ``"1"`` does not ask.
+
+    Raises:
+        ConfigurationError: a setting that cannot work; the text says what to write instead.
+
+    Example::
+
+        async with AsyncOpenwopClient("https://host.example", api_key="hk_…") as client:
+            run = await client.start("my-workflow", inputs={"q": "hello"})
+            print(await run.result())
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        api_key: str | TokenSource | None = None,
+        *,
+        profile: str | None = None,
+        timeout: float | None = None,
+        total_timeout: float = 120.0,
+        max_retries: int = 2,
+        max_retry_wait: float = 60.0,
+        stream_idle_timeout: float = 65.0,
+        headers: Mapping[str, str] | None = None,
+        verify: bool | str | ssl.SSLContext = True,
+        cert: str | tuple[str, str] | tuple[str, str, str] | None = None,
+        transport: Literal["httpx", "aiohttp"] = "httpx",
+        http_client: httpx.AsyncClient | None = None,
+        middleware: Sequence[Middleware] = (),
+        protocol: Literal["auto", "1"] = "auto",
+    ) -> None:
+        config = make_config(
+            base_url=base_url,
+            api_key=api_key,
+            profile=profile,
+            timeout=timeout,
+            total_timeout=total_timeout,
+            max_retries=max_retries,
+            max_retry_wait=max_retry_wait,
+            stream_idle_timeout=stream_idle_timeout,
+            headers=headers,
+        )
+        if transport not in ("httpx", "aiohttp"):
+            raise ConfigurationError(f"transport: must be 'httpx' or 'aiohttp', not {transport!r}")
+        connections = Transport(config.base_url, kind=transport, verify=verify, cert=cert, client=http_client)
+        shared = Shared(connections)
+        session = Session(config, shared, middleware)
+        self._discovery_cache = DiscoveryCache(session)
+        _set_protocol(shared, self._discovery_cache, protocol)
+        self._session = session
+        self._owns_connections = True
+
+    def __repr__(self) -> str:
+        return f"AsyncOpenwopClient({self.base_url!r})"
+
+    @property
+    def base_url(self) -> str:
+        """The host's origin."""
+        return self._session.config.base_url
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close every connection, open streams included.  A ``with_options`` copy closes nothing."""
+        if self._owns_connections:
+            await self._discovery_cache.aclose()
+            await self._session.shared.transport.aclose()
+
+    async def ready(self) -> None:
+        """Agree with the host on the protocol's major now, instead of before the first call.
+
+        Raises:
+            ProtocolVersionError: there is no major in common.  A host that cannot be reached raises nothing here.
+
+        Example::
+
+            await client.ready()
+        """
+        await self._session.ready()
+
+    def with_options(
+        self,
+        *,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> AsyncOpenwopClient:
+        """A cheap copy with other settings on the same connections; what is left out stays as it is.
+
+        Example::
+
+            patient = client.with_options(timeout=120, max_retries=5)
+        """
+        copy = object.__new__(type(self))
+        copy._session = self._session.with_config(
+            changed(self._session.config, timeout=timeout, max_retries=max_retries, headers=headers)
+        )
+        copy._discovery_cache = self._discovery_cache
+        copy._owns_connections = False
+        return copy
+
+    @cached_property
+    def discovery(self) -> AsyncDiscovery:
+        """What the host is and offers."""
+        return AsyncDiscovery(self._session, self._discovery_cache)
+
+    @cached_property
+    def workflows(self) -> AsyncWorkflows:
+        """Workflow definitions."""
+        return AsyncWorkflows(self._session)
+
+    @cached_property
+    def runs(self) -> AsyncRuns:
+        """Runs, one method for each operation."""
+        return AsyncRuns(self._session)
+
+    @cached_property
+    def interrupts(self) -> AsyncInterrupts:
+        """Interrupts, by run and node or by token."""
+        return AsyncInterrupts(self._session)
+
+    async def start(
+        self,
+        workflow_id: str,
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        tenant_id: str | None = None,
+        scope_id: str | None = None,
+        callback_url: str | None = None,
+        configurable: Mapping[str, Any] | None = None,
+        tags: Sequence[str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        residency: Mapping[str, Any] | None = None,
+        dedup: bool = False,
+        force_engine_version: int | None = None,
+        idempotency_key: str | None = None,
+        timeout: float | None = None,
+    ) -> AsyncRun:
+        """Start a run and give its handle; arguments and errors as in :meth:`AsyncRuns.create`.
+
+        Example::
+
+            run = await client.start("my-workflow", inputs={"q": "hello"})
+            async for event in run.events():
+                print(event.type)
+        """
+        created = await self.runs.create(
+            workflow_id,
+            inputs=inputs,
+            tenant_id=tenant_id,
+            scope_id=scope_id,
+            callback_url=callback_url,
+            configurable=configurable,
+            tags=tags,
+            metadata=metadata,
+            residency=residency,
+            dedup=dedup,
+            force_engine_version=force_engine_version,
+            idempotency_key=idempotency_key,
+            timeout=timeout,
+        )
+        return self.get_run_handle(created.run_id)
+
+    def get_run_handle(self, run_id: str) -> AsyncRun:
+        """The handle of a run that is known by its id.  No I/O: whether it exists shows at the first call.
+
+        Example::
+
+            snapshot = await client.get_run_handle("run-1").snapshot()
+        """
+        from openwop.handles import AsyncRun
+
+        return AsyncRun(self, run_id)
+
+    async def execute(
+        self,
+        workflow_id: str,
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        tenant_id: str | None = None,
+        scope_id: str | None = None,
+        callback_url: str | None = None,
+        configurable: Mapping[str, Any] | None = None,
+        tags: Sequence[str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        residency: Mapping[str, Any] | None = None,
+        dedup: bool = False,
+        idempotency_key: str | None = None,
+        timeout: float | None = None,
+        on_interrupt: Callable[[Interrupt], Awaitable[Any]] | None = None,
+        cancel_on_exit: bool = True,
+    ) -> RunSnapshot:
+        """Start a run and wait for its end.
+
+        ``timeout`` is how many seconds to wait for the end; ``None`` waits as long as it takes, and it does not bound
+        an attempt.  ``on_interrupt`` answers what the run asks, see :meth:`AsyncRun.result`.  ``cancel_on_exit``
+        cancels the run on the host when this call is cancelled, times out or fails on the way.  The other arguments
+        are those of :meth:`AsyncRuns.create`.
+
+        Raises:
+            RunFailedError, RunCancelledError: how the run ended, when not ``completed``.
+            RunWaitTimeoutError: it was still going after ``timeout``.
+
+        Example::
+
+            snapshot = await client.execute("my-workflow", inputs={"q": "hello"}, timeout=60)
+            print(snapshot.variables)
+        """
+        from openwop.handles import execute
+
+        return await execute(
+            self,
+            workflow_id,
+            timeout=timeout,
+            on_interrupt=on_interrupt,
+            cancel_on_exit=cancel_on_exit,
+            inputs=inputs,
+            tenant_id=tenant_id,
+            scope_id=scope_id,
+            callback_url=callback_url,
+            configurable=configurable,
+            tags=tags,
+            metadata=metadata,
+            residency=residency,
+            dedup=dedup,
+            idempotency_key=idempotency_key,
+        )
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> Any:
+        """Any endpoint of the host, with the client's key, retries and typed errors; the raw JSON comes back.
+
+        A POST or PATCH is only repeated after it may have been received when ``headers`` holds an
+        ``Idempotency-Key``.
+
+        Args:
+            method: an HTTP method.
+            path: from the root of the host, percent-encoded: ``"/v1/host/acme/things"``.
+            json: the body, as JSON; ``None`` sends none.
+            params: query parameters.
+            headers: further headers.
+            timeout: seconds for each attempt.
+
+        Returns:
+            The decoded JSON, or ``None`` for an empty answer.
+
+        Example::
+
+            things = await client.request("GET", "/v1/host/acme/things", params={"limit": 10})
+        """
+        await self._session.ready()
+        request = self._raw_request(method, path, json, params, headers)
+        answer, _ = await self._session.send(request, timeout=timeout)
+        return decode_json(request.operation, answer)
+
+    def stream(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> AsyncRawEventStream:
+        """Any server-sent-events endpoint of the host: an async context manager of ``httpx_sse.ServerSentEvent``.
+
+        Nothing is resumed; for a run's events use :meth:`AsyncRuns.events`.
+
+        Example::
+
+            async with client.stream("GET", "/v1/host/acme/ticker") as events:
+                async for event in events:
+                    print(event.data)
+        """
+        sent = {"Accept": "text/event-stream", **(headers or {})}
+        return AsyncRawEventStream(self._session, self._raw_request(method, path, None, params, sent))
+
+    def _raw_request(
+        self,
+        method: str,
+        path: str,
+        json: Any,
+        params: Mapping[str, Any] | None,
+        headers: Mapping[str, str] | None,
+    ) -> Any:
+        try:
+            content = encode(json) if json is not None else None
+        except ValueError as error:
+            raise RequestValidationError("json", str(error)) from None
+        session = self._session
+        return raw_request(
+            method, session.config.base_url, path,
+            dialect=session.dialect, params=params, headers=headers, content=content,
+        )  # fmt: skip
+
+
+def _set_protocol(shared: Shared, cache: DiscoveryCache, protocol: str) -> None:
+    if protocol == "auto":
+        shared.dialect = V1  # until the host has said otherwise
+        shared.negotiate = cache.negotiate
+    elif protocol.isdecimal() and int(protocol) in SUPPORTED_MAJORS:
+        shared.dialect = dialect_for(int(protocol))
+        shared.agreed_until = math.inf
+    else:
+        known = ", ".join(repr(str(major)) for major in SUPPORTED_MAJORS)
+        raise ConfigurationError(f"protocol: must be 'auto' or one of {known}, not {protocol!r}")

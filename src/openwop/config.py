@@ -1,0 +1,193 @@
+"""Settings of a client: checked once, frozen, and the only reader of ``OPENWOP_*`` environment variables."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
+
+from openwop._core.redirect import origin_of
+from openwop._core.request import checked_headers
+from openwop.credentials import Secret, profile_settings
+from openwop.errors import ConfigurationError, RequestValidationError
+
+__all__ = ["ApiKey", "ClientConfig", "TokenSource", "make_config"]
+
+TokenSource = Callable[[], str | Awaitable[str]]
+"""Gives the current token, asked before each attempt: rotate a key without a new client."""
+ApiKey = Secret | TokenSource
+
+_LONGEST_S = 7 * 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class ClientConfig:
+    """What a client was set up with.  Times are seconds."""
+
+    base_url: str
+    """Scheme, host and port, without a path."""
+    api_key: ApiKey | None = field(default=None, repr=False)
+    timeout: float = 30.0
+    """For one attempt."""
+    total_timeout: float = 120.0
+    """For a call with all its retries."""
+    max_retries: int = 2
+    max_retry_wait: float = 60.0
+    """A host that asks to wait longer gets an error at once; up to here its wish is a floor."""
+    stream_idle_timeout: float = 65.0
+    """How long a stream may be silent before it is taken for dead and resumed."""
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+
+
+def make_config(
+    *,
+    base_url: str | None,
+    api_key: str | TokenSource | None,
+    profile: str | None,
+    timeout: float | None,
+    total_timeout: float,
+    max_retries: int,
+    max_retry_wait: float,
+    stream_idle_timeout: float,
+    headers: Mapping[str, str] | None,
+) -> ClientConfig:
+    """Settings from arguments, then the environment, then the profile; the first that is given wins.
+
+    Raises :class:`ConfigurationError`, which says what to write instead.
+    """
+    environment = os.environ
+    url_text = base_url if base_url is not None else environment.get("OPENWOP_BASE_URL") or None
+    key: Any = api_key if api_key is not None else environment.get("OPENWOP_API_KEY") or None
+    named = profile if profile is not None else environment.get("OPENWOP_PROFILE") or None
+    if named is not None or url_text is None:
+        stored = profile_settings(named)
+        if stored is not None:
+            url_text = url_text if url_text is not None else stored.base_url
+            # A profile's key is for that profile's host alone, whatever else points the client elsewhere.
+            own = stored.base_url is not None and origin_of(url_text or "") == origin_of(stored.base_url)
+            key = key if key is not None else (stored.api_key if own else None)
+    return ClientConfig(
+        base_url=checked_base_url(url_text),
+        api_key=_checked_key(key),
+        timeout=_seconds("timeout", timeout if timeout is not None else _timeout_of(environment)),
+        total_timeout=_seconds("total_timeout", total_timeout),
+        max_retries=_count("max_retries", max_retries),
+        max_retry_wait=_seconds("max_retry_wait", max_retry_wait, zero=True),
+        stream_idle_timeout=_seconds("stream_idle_timeout", stream_idle_timeout),
+        headers=_headers(headers),
+    )
+
+
+def changed(
+    config: ClientConfig, *, timeout: float | None, max_retries: int | None, headers: Mapping[str, str] | None
+) -> ClientConfig:
+    """A copy with other settings; ``None`` keeps what is there, and headers are added to those that are there."""
+    return ClientConfig(
+        base_url=config.base_url,
+        api_key=config.api_key,
+        timeout=config.timeout if timeout is None else _seconds("timeout", timeout),
+        total_timeout=config.total_timeout,
+        max_retries=config.max_retries if max_retries is None else _count("max_retries", max_retries),
+        max_retry_wait=config.max_retry_wait,
+        stream_idle_timeout=config.stream_idle_timeout,
+        headers={**config.headers, **_headers(headers)},
+    )
+
+
+def checked_base_url(text: str | None) -> str:
+    """The origin that ``text`` names, or :class:`ConfigurationError` with what to write instead."""
+    if text is None:
+        _refuse("give the host's address, e.g. base_url='https://host.example', or set OPENWOP_BASE_URL")
+    url = text.strip()
+    if not url:
+        _refuse("is empty; write e.g. 'https://host.example'")
+    if not re.match(r"https?://", url, re.IGNORECASE):
+        _refuse(f"has no scheme; write 'https://{_without_secrets(url.split('://')[-1])}'")
+    try:
+        parts = urlsplit(url)
+        origin = origin_of(url)
+    except ValueError:
+        origin = None
+        parts = urlsplit("")
+    if origin is None:
+        _refuse("is not a URL with a host; write e.g. 'https://host.example'")
+    if parts.username is not None or parts.password is not None:
+        _refuse(f"holds a user name or password; write {origin!r} and give the key as api_key=")
+    path = parts.path.rstrip("/")
+    if re.fullmatch(r"/v\d+", path):
+        _refuse(f"ends in {path!r}; write {origin!r}: the client adds the version of the protocol itself")
+    if path or parts.query or parts.fragment:
+        _refuse(f"must be a bare origin; write {origin!r} (hosts serve the protocol at the root)")
+    return origin
+
+
+def _without_secrets(text: str) -> str:
+    return text.rsplit("@", 1)[-1][:100]
+
+
+def _refuse(problem: str) -> NoReturn:
+    raise ConfigurationError(f"base_url: {problem}")
+
+
+def _checked_key(key: Any) -> ApiKey | None:
+    if key is None or callable(key):
+        return key
+    if isinstance(key, Secret):
+        key = key.get()
+    if not isinstance(key, str):
+        raise ConfigurationError(
+            f"api_key: must be text or a callable that returns it, not {type(key).__name__}"
+        )
+    if not key.strip():
+        raise ConfigurationError(
+            "api_key: is empty; leave it out for a host without keys, or set OPENWOP_API_KEY"
+        )
+    if key != key.strip() or not key.isascii() or not key.isprintable() or " " in key:
+        raise ConfigurationError(
+            "api_key: has spaces, line breaks or non-ASCII characters; was it copied whole?"
+        )
+    if key.lower().startswith("bearer"):
+        raise ConfigurationError("api_key: give the key alone, without 'Bearer'")
+    return Secret(key)
+
+
+def _timeout_of(environment: Mapping[str, str]) -> float:
+    text = environment.get("OPENWOP_TIMEOUT")
+    if not text:
+        return 30.0
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigurationError("timeout: OPENWOP_TIMEOUT must be a number of seconds, e.g. 30") from None
+
+
+def _seconds(name: str, value: float, *, zero: bool = False) -> float:
+    number: Any = value
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        raise ConfigurationError(f"{name}: must be a number of seconds, not {type(number).__name__}")
+    if not (0 < number <= _LONGEST_S or (zero and number == 0)):
+        low = "0" if zero else "more than 0"
+        raise ConfigurationError(f"{name}: must be {low} and at most {_LONGEST_S:g} seconds, not {number:g}")
+    return float(number)
+
+
+def _count(name: str, value: int) -> int:
+    number: Any = value
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= 100:
+        raise ConfigurationError(f"{name}: must be a whole number from 0 to 100, not {number!r}")
+    return number
+
+
+def _headers(headers: Mapping[str, str] | None) -> dict[str, str]:
+    try:
+        sent = checked_headers(headers)
+    except RequestValidationError as error:
+        raise ConfigurationError(str(error)) from None
+    if any(name.lower() == "authorization" for name in sent):
+        raise ConfigurationError(
+            "headers: give the credential as api_key=, so that it only goes to its own host"
+        )
+    return sent

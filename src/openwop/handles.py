@@ -1,0 +1,448 @@
+"""A run in the hand: its events, its end, its interrupts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+import anyio
+
+from openwop._core.decisions import (
+    already_handled,
+    approval_answer,
+    choose_interrupt,
+    clarification_answer,
+    completed_answer,
+    may_have_started,
+    outcome_error,
+)
+from openwop._core.idempotency import checked_key, mint_key
+from openwop._core.ledger import InterruptLedger, is_waiting
+from openwop.errors import (
+    ApiError,
+    OpenwopError,
+    RunCancelledError,
+    RunFailedError,
+    RunWaitTimeoutError,
+    StreamLostError,
+)
+from openwop.models.events import MessageChunk, RunEvent
+from openwop.models.interrupts import Interrupt, InterruptResolution, RefineFeedback
+from openwop.models.runs import RunCancelled, RunDiff, RunOptions, RunPaused, RunResumed, RunSnapshot
+from openwop.streaming.stream import AsyncEventStream
+
+if TYPE_CHECKING:
+    from openwop.client import AsyncOpenwopClient
+
+__all__ = ["AsyncRun", "OnInterrupt", "execute"]
+
+OnInterrupt = Callable[[Interrupt], Awaitable[Any]]
+"""Given a pending interrupt, returns its answer, or ``None`` to leave it for someone else."""
+
+logger = logging.getLogger("openwop.run")
+
+_CLEAN_UP_S = 5.0
+_LAST_LOOK_S = 2.0
+
+
+class AsyncRun:
+    """One run of a workflow.  Made by ``client.start`` and ``client.get_run_handle``.
+
+    Example::
+
+        run = await client.start("my-workflow", inputs={"q": "hello"})
+        async for event in run.events():
+            print(event.sequence, event.type)
+        print((await run.result()).variables)
+    """
+
+    def __init__(self, client: AsyncOpenwopClient, run_id: str) -> None:
+        self._client = client
+        self._runs = client.runs
+        self._id = run_id
+        self._last_sequence: int | None = None
+        self._runs.events(run_id)  # refuses an id that no host could route, before any I/O
+
+    def __repr__(self) -> str:
+        return f"AsyncRun({self._id!r})"
+
+    @property
+    def id(self) -> str:
+        """The run's id, opaque."""
+        return self._id
+
+    @property
+    def last_sequence(self) -> int | None:
+        """The highest sequence that :meth:`result` has seen; ``None`` before the first event."""
+        return self._last_sequence
+
+    @overload
+    def events(
+        self, *, mode: Literal["updates", "debug"] = "updates", after: int | str | None = None,
+        buffer_ms: int | None = None,
+    ) -> AsyncEventStream[RunEvent]: ...  # fmt: skip
+    @overload
+    def events(
+        self, *, mode: Literal["values"], after: int | str | None = None, buffer_ms: int | None = None
+    ) -> AsyncEventStream[RunSnapshot]: ...
+    @overload
+    def events(
+        self, *, mode: Literal["messages"], after: int | str | None = None, buffer_ms: int | None = None
+    ) -> AsyncEventStream[MessageChunk]: ...
+    @overload
+    def events(
+        self, *, mode: str | Sequence[str], after: int | str | None = None, buffer_ms: int | None = None
+    ) -> AsyncEventStream[RunEvent | RunSnapshot | MessageChunk]: ...
+    def events(
+        self,
+        *,
+        mode: str | Sequence[str] = "updates",
+        after: int | str | None = None,
+        buffer_ms: int | None = None,
+    ) -> AsyncEventStream[Any]:
+        """The run's events as they happen; arguments and errors as in :meth:`AsyncRuns.events`.
+
+        Example::
+
+            async with run.events(mode="debug") as events:
+                async for event in events:
+                    print(event.type)
+        """
+        return self._runs.events(self._id, mode=mode, after=after, buffer_ms=buffer_ms)
+
+    async def messages(self) -> AsyncIterator[str]:
+        """The text of the run's models, as it comes.
+
+        Example::
+
+            async for text in run.messages():
+                print(text, end="", flush=True)
+        """
+        async with self.events(mode="messages") as chunks:
+            async for chunk in chunks:
+                yield chunk.chunk
+
+    async def snapshot(self) -> RunSnapshot:
+        """The run's state now.
+
+        Example::
+
+            print((await run.snapshot()).status)
+        """
+        return await self._runs.get(self._id)
+
+    async def result(
+        self, *, timeout: float | None = None, check: bool = True, on_interrupt: OnInterrupt | None = None
+    ) -> RunSnapshot:
+        """Wait for the run's end and give its last state.
+
+        Args:
+            timeout: seconds to wait; ``None`` waits as long as it takes.
+            check: raise when the run did not complete; ``False`` gives the snapshot whatever became of it.
+            on_interrupt: an async callable that is given each pending :class:`Interrupt`.  What it returns resolves
+                the interrupt, with ``decidedAt`` filled in for approvals; ``None`` leaves it for someone else.  An
+                interrupt that someone else resolved in the meantime is a normal outcome.
+
+        Raises:
+            RunFailedError, RunCancelledError: with the ``snapshot``, unless ``check=False``.
+            RunWaitTimeoutError: the run was still going after ``timeout``; it goes on.
+            StreamLostError: the events could not be followed any longer, and the run is not known to be over.
+
+        Example::
+
+            snapshot = await run.result(timeout=60)
+        """
+        snapshot = None
+        with anyio.move_on_after(timeout):
+            snapshot = await self._wait(on_interrupt)
+        if snapshot is None:
+            raise RunWaitTimeoutError(
+                f"run {self._id} was still going after {timeout:g} s", snapshot=await self._last_look()
+            )
+        error = outcome_error(snapshot) if check else None
+        if error is not None:
+            raise error
+        return snapshot
+
+    async def _wait(self, on_interrupt: OnInterrupt | None) -> RunSnapshot:
+        desk = _Desk(self, on_interrupt) if on_interrupt is not None else None
+        lost: StreamLostError | None = None
+        try:
+            # A handler must know of waits that began before this call, so it reads the log from its start.
+            async with self.events(after=None if desk is not None else self._last_sequence) as events:
+                async for event in events:
+                    self._last_sequence = event.sequence
+                    if desk is not None:
+                        await desk.see(event)
+        except StreamLostError as error:
+            lost = error
+        # The state is asked for even after a lost stream: the run may well be over.
+        snapshot = await self.snapshot()
+        if lost is not None and not snapshot.is_terminal:
+            raise lost
+        return snapshot
+
+    async def _last_look(self) -> RunSnapshot | None:
+        with anyio.move_on_after(_LAST_LOOK_S):
+            try:
+                return await self.snapshot()
+            except OpenwopError as error:
+                logger.debug(
+                    "no snapshot of run %s after its time was over: %s", self._id, type(error).__name__
+                )
+        return None
+
+    async def cancel(self, *, reason: str | None = None) -> RunCancelled:
+        """Ask the host to cancel the run.
+
+        Example::
+
+            await run.cancel(reason="no longer needed")
+        """
+        return await self._runs.cancel(self._id, reason=reason)
+
+    async def pause(
+        self,
+        *,
+        reason: str | None = None,
+        drain_policy: Literal["drain-current-node", "immediate"] | None = None,
+    ) -> RunPaused:
+        """Ask the host to pause the run; see :meth:`AsyncRuns.pause`.
+
+        Example::
+
+            await run.pause()
+        """
+        return await self._runs.pause(self._id, reason=reason, drain_policy=drain_policy)
+
+    async def resume(self, *, reason: str | None = None) -> RunResumed:
+        """Let the paused run go on.
+
+        Example::
+
+            await run.resume()
+        """
+        return await self._runs.resume(self._id, reason=reason)
+
+    async def fork(
+        self,
+        *,
+        mode: Literal["replay", "branch"],
+        from_seq: int | None = None,
+        overlay: RunOptions | Mapping[str, Any] | None = None,
+    ) -> AsyncRun:
+        """A new run out of this one's history, as a handle; see :meth:`AsyncRuns.fork`.
+
+        A branch performs external effects again from ``from_seq`` on.
+
+        Example::
+
+            again = await run.fork(mode="branch", from_seq=7)
+        """
+        forked = await self._runs.fork(self._id, mode=mode, from_seq=from_seq, overlay=overlay)
+        return AsyncRun(self._client, forked.run_id)
+
+    async def diff(self, other: AsyncRun | str) -> RunDiff:
+        """How this run differs from ``other``, a handle or an id.
+
+        Example::
+
+            print((await run.diff(fork)).diverged_at_seq)
+        """
+        return await self._runs.diff(self._id, other.id if isinstance(other, AsyncRun) else other)
+
+    async def interrupts(self) -> list[Interrupt]:
+        """What the run waits for now: its state, and what its log requested and has not resolved.
+
+        Example::
+
+            for interrupt in await run.interrupts():
+                print(interrupt.node_id, interrupt.kind, interrupt.data)
+        """
+        snapshot = await self.snapshot()
+        ledger = InterruptLedger(self._id)
+        after: int | None = None
+        while not snapshot.is_terminal:
+            page = await self._runs.poll_events(self._id, after=after, wait=1)
+            for event in page.events:
+                ledger.see(event)
+                after = event.sequence if after is None else max(after, event.sequence)
+            # The last page of a live run is only known by waiting for nothing, unless the host names its end.
+            if not page.events or (page.last_event_seq == after and ledger.explains(snapshot)):
+                break
+        return ledger.pending(snapshot)
+
+    async def resolve(self, node_id: str, value: Any) -> InterruptResolution:
+        """Resolve what ``node_id`` waits for; see :meth:`AsyncInterrupts.resolve`.
+
+        Example::
+
+            await run.resolve("wait-for-payment", {"eventPayload": {"paid": True}})
+        """
+        return await self._client.interrupts.resolve(self._id, node_id, value)
+
+    async def approve(self, *, node_id: str | None = None) -> InterruptResolution:
+        """Accept the pending approval.
+
+        Args:
+            node_id: the node that waits; without it, the one approval that is pending.
+
+        Raises:
+            RequestValidationError: none is pending, or several are (it names them), or it does not offer this.
+
+        Example::
+
+            await run.approve()
+        """
+        return await self._decide("accept", node_id)
+
+    async def reject(self, *, node_id: str | None = None, feedback: str | None = None) -> InterruptResolution:
+        """Reject the pending approval; arguments and errors as in :meth:`approve`.
+
+        Example::
+
+            await run.reject(feedback="the total is wrong")
+        """
+        return await self._decide("reject", node_id, feedback=feedback)
+
+    async def refine(
+        self,
+        feedback: RefineFeedback | str,
+        *,
+        node_id: str | None = None,
+    ) -> InterruptResolution:
+        """Ask for another version of what is to be approved.
+
+        Args:
+            feedback: what to change: a text for the whole, or a :class:`~openwop.models.RefineFeedback`.
+            node_id: as in :meth:`approve`.
+
+        Example::
+
+            await run.refine("shorter, please")
+        """
+        wanted = RefineFeedback(text=feedback) if isinstance(feedback, str) else feedback
+        return await self._decide("refine", node_id, refine_feedback=wanted)
+
+    async def edit(self, data: Any, *, node_id: str | None = None) -> InterruptResolution:
+        """Accept the pending approval with ``data`` in place of what was to be approved.
+
+        Example::
+
+            await run.edit({"subject": "Hello", "body": "…"})
+        """
+        return await self._decide("edit-accept", node_id, edited_artifact_data=data)
+
+    async def _decide(self, action: str, node_id: str | None, **parts: Any) -> InterruptResolution:
+        answer = approval_answer(action, now=datetime.now(UTC), **parts)
+        if node_id is None:
+            node_id = choose_interrupt(await self.interrupts(), "approval", action).node_id
+        return await self.resolve(node_id, answer)
+
+    async def answer(
+        self, answers: Mapping[str, Any] | Sequence[Mapping[str, Any]], *, node_id: str | None = None
+    ) -> InterruptResolution:
+        """Answer the pending clarification.
+
+        Args:
+            answers: answers by question id, or the protocol's list of ``{"id": …, "answer": …}``.
+            node_id: the node that waits; without it, the one clarification that is pending.
+
+        Raises:
+            RequestValidationError: none is pending, or several are (it names them).
+
+        Example::
+
+            await run.answer({"audience": "engineers"})
+        """
+        value = clarification_answer(answers)
+        if node_id is None:
+            node_id = choose_interrupt(await self.interrupts(), "clarification", None).node_id
+        return await self.resolve(node_id, value)
+
+
+class _Desk:
+    """Hands pending interrupts of one run to a handler, each of them once."""
+
+    def __init__(self, run: AsyncRun, handler: OnInterrupt) -> None:
+        self._run = run
+        self._handler = handler
+        self._ledger = InterruptLedger(run.id)
+        self._handed: set[tuple[str, int | None]] = set()
+
+    async def see(self, event: RunEvent) -> None:
+        if not self._ledger.see(event):
+            return
+        # The event may be history.  The run's state says what is still open, and costs a request per interrupt only.
+        snapshot = await self._run.snapshot()
+        if not is_waiting(snapshot.status):
+            return
+        for interrupt in self._ledger.pending(snapshot):
+            current = snapshot.current_node_id in (None, interrupt.node_id)
+            mark = (
+                interrupt.interrupt_id or interrupt.node_id,
+                None if interrupt.interrupt_id else interrupt.sequence,
+            )
+            if current and mark not in self._handed:
+                self._handed.add(mark)
+                await self._hand(interrupt)
+
+    async def _hand(self, interrupt: Interrupt) -> None:
+        answer = await self._handler(interrupt)
+        if answer is None:
+            return
+        try:
+            await self._run.resolve(
+                interrupt.node_id, completed_answer(interrupt, answer, now=datetime.now(UTC))
+            )
+        except ApiError as error:
+            if not already_handled(error):
+                raise
+            logger.info("the interrupt at node %s was resolved by someone else", interrupt.node_id)
+
+
+async def execute(
+    client: AsyncOpenwopClient,
+    workflow_id: str,
+    *,
+    timeout: float | None,
+    on_interrupt: OnInterrupt | None,
+    cancel_on_exit: bool,
+    idempotency_key: str | None,
+    **arguments: Any,
+) -> RunSnapshot:
+    """Start a run and wait for its end; see :meth:`AsyncOpenwopClient.execute`."""
+    # The key is made here so that a start whose answer was lost can be asked for again, and cancelled.
+    key = mint_key() if idempotency_key is None else checked_key(idempotency_key)
+    run: AsyncRun | None = None
+    asked = False
+
+    async def start() -> AsyncRun:
+        return await client.start(workflow_id, idempotency_key=key, **arguments)
+
+    try:
+        with anyio.move_on_after(timeout):
+            await client.ready()
+            asked = True
+            run = await start()
+            return await run.result(on_interrupt=on_interrupt)
+        raise RunWaitTimeoutError(f"a run of {workflow_id} was still going after {timeout:g} s")
+    except (RunFailedError, RunCancelledError):
+        raise  # the run is over: there is nothing to cancel
+    except BaseException as error:
+        if cancel_on_exit and (run is not None or (asked and may_have_started(error))):
+            await _cancel_started(run, start)
+        raise
+
+
+async def _cancel_started(run: AsyncRun | None, start: Callable[[], Awaitable[AsyncRun]]) -> None:
+    """Cancel on the host what we started there, even while being cancelled ourselves."""
+    with anyio.move_on_after(_CLEAN_UP_S, shield=True):
+        try:
+            # The same key and body again: the host answers with the run it started the first time.
+            found = run if run is not None else await start()
+            await found.cancel(reason="the client stopped waiting")
+        except OpenwopError as error:
+            logger.warning("a run that was started here could not be cancelled: %s", type(error).__name__)

@@ -1,0 +1,79 @@
+"""What all resources share: one way to make a call, and its twin that also gives the answer it came in."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+
+from openwop._core.operations import Operation
+from openwop._core.request import refuse
+from openwop._http.session import Session
+from openwop.models.base import ModelMismatch, RequestModel, check
+from openwop.response import ApiResponse
+
+__all__ = ["AsyncResource", "body", "raw"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+ResourceT = TypeVar("ResourceT", bound="AsyncResource")
+RequestT = TypeVar("RequestT", bound=RequestModel)
+
+
+class AsyncResource:
+    """Base of the groups of operations on a client."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._answers: list[ApiResponse[Any]] | None = None
+
+    async def _call(
+        self,
+        operation: Operation[T],
+        *,
+        path: Mapping[str, str] | None = None,
+        query: Mapping[str, Any] | None = None,
+        body: RequestModel | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        hold_s: float = 0.0,
+        idempotency_key: str | None = None,
+    ) -> T:
+        response = await self._session.call(
+            operation, path=path, query=query, body=body, headers=headers,
+            timeout=timeout, hold_s=hold_s, idempotency_key=idempotency_key,
+        )  # fmt: skip
+        if self._answers is not None:
+            self._answers.append(response)
+        return response.data
+
+
+def body(model: type[RequestT], **values: Any) -> RequestT:
+    """The body of a call from the caller's arguments; what the protocol would refuse raises before any I/O."""
+    try:
+        return check(model, **values)
+    except ModelMismatch as mismatch:
+        refuse("", mismatch)
+
+
+def raw(
+    method: Callable[P, Awaitable[T]],
+) -> Callable[P, Awaitable[ApiResponse[T]]]:
+    """The twin of a resource's bound ``method`` that gives an :class:`ApiResponse`.
+
+    A method that makes several requests gives its whole result with the headers of the last one.
+    """
+    bound = cast("Any", method)
+    resource: AsyncResource = bound.__self__
+    function = cast("Callable[Concatenate[AsyncResource, P], Awaitable[T]]", bound.__func__)
+
+    async def with_answer(*args: P.args, **kwargs: P.kwargs) -> ApiResponse[T]:
+        twin = copy.copy(resource)
+        answers: list[ApiResponse[Any]] = []
+        twin._answers = answers  # a twin of our own
+        data = await function(twin, *args, **kwargs)
+        return replace(cast("ApiResponse[T]", answers[-1]), data=data)
+
+    with_answer.__doc__ = method.__doc__
+    return with_answer
