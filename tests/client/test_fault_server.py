@@ -288,11 +288,12 @@ def test_heartbeats_come_until_their_event(server: FaultServer) -> None:
 
 def test_a_client_that_does_not_read_stops_the_script(server: FaultServer) -> None:
     size = 64 * 1024 * 1024
-    finished = threading.Event()
-    server.on("GET", "/", (Raw(b"first"), Raw(bytes(size)), Signal(finished)))
+    begun, finished = threading.Event(), threading.Event()
+    server.on("GET", "/", (Raw(b"first"), Signal(begun), Raw(bytes(size)), Signal(finished)))
     with raw_get(server) as client:
         assert client.recv(5) == b"first"
-        assert not finished.is_set()
+        assert begun.wait(WAIT_S)
+        assert not finished.wait(0.05)
         assert server.total_bytes_sent == 5
         assert len(read_to_end(client)) == size
     assert finished.wait(WAIT_S)

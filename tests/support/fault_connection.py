@@ -162,7 +162,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        # With no buffer of our own allowed, "written" means that the kernel has it.  Over TLS asyncio blocks from `high`
+        # With no buffer of our own allowed, "written" means the kernel has it.  Over TLS asyncio blocks from `high`
         # bytes on and not above it: with 0 an empty buffer blocks, and nothing ever empties it.
         over_tls = transport.get_extra_info("ssl_object") is not None
         transport.set_write_buffer_limits(high=1 if over_tls else 0, low=0)
