@@ -1,0 +1,1 @@
+"""Everything that touches the HTTP library, and nothing else does."""

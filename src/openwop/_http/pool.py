@@ -1,0 +1,454 @@
+"""The transport under the asyncio client: an HTTP/1.1 connection pool in which nothing waits.
+
+How many requests may run is decided in front of the transport, by the client's limiter. The pool only keeps
+idle connections for reuse, so each request costs the same whether 1 or 3,000 streams are open, and there is no
+queue in which a cancelled request could leave a hole.
+
+The rule for every way out of a request (answer read, error, cancellation of either kind, response closed early,
+transport closed) is one and the same: a connection that is idle goes back, any other is closed on the spot.
+Closing needs no `await`, see `backend`.
+"""
+
+import asyncio
+import ssl
+from collections import OrderedDict
+from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpcore
+import httpx
+
+from .backend import AsyncioBackend, AsyncioStream
+
+_DEFAULT_PORTS: Final = {b"http": 80, b"https": 443}
+
+_OriginKey = tuple[bytes, bytes, int]
+
+# The most specific entry wins; the general ones are there for classes that httpcore may add.
+_ERRORS: Final[dict[type[BaseException], type[httpx.TransportError]]] = {
+    httpcore.ConnectTimeout: httpx.ConnectTimeout,
+    httpcore.ReadTimeout: httpx.ReadTimeout,
+    httpcore.WriteTimeout: httpx.WriteTimeout,
+    httpcore.PoolTimeout: httpx.PoolTimeout,
+    httpcore.TimeoutException: httpx.TimeoutException,
+    httpcore.ConnectError: httpx.ConnectError,
+    httpcore.ReadError: httpx.ReadError,
+    httpcore.WriteError: httpx.WriteError,
+    httpcore.NetworkError: httpx.NetworkError,
+    httpcore.LocalProtocolError: httpx.LocalProtocolError,
+    httpcore.RemoteProtocolError: httpx.RemoteProtocolError,
+    httpcore.ProtocolError: httpx.ProtocolError,
+    httpcore.ProxyError: httpx.ProxyError,
+    httpcore.UnsupportedProtocol: httpx.UnsupportedProtocol,
+    # A connection that was given up between its choice and its use; nothing was sent.
+    httpcore.ConnectionNotAvailable: httpx.ConnectError,
+}
+
+
+_MAPPED: Final = tuple(_ERRORS)
+
+# How a connection that ended while it was idle makes itself known.
+_GONE: Final = (httpcore.NetworkError, httpcore.RemoteProtocolError, httpcore.ConnectionNotAvailable)
+
+
+@dataclass(frozen=True, slots=True)
+class FailureFacts:
+    """What is known about a request that failed, for deciding whether it may be sent again.
+
+    Attributes:
+        request_sent: False only when it is certain that the server got no byte of the request.
+        response_started: False only when it is certain that no byte of a response had arrived.
+        reused_connection: the request went out on a connection that had served another one before. Together
+            with `response_started=False` this is the usual sign of a server that closed an idle connection
+            just as the request went out.
+    """
+
+    request_sent: bool
+    response_started: bool
+    reused_connection: bool
+
+
+def failure_facts(error: BaseException) -> FailureFacts:
+    """Return what is known about a failed request from the exception that reports it.
+
+    Exceptions of `OpenwopTransport` carry the three facts as attributes of the same names. For those of any
+    other transport the answer is the cautious one, by class: with httpx only a failure to connect, or to get
+    a connection from the pool, proves that nothing was sent.
+    """
+    not_sent = isinstance(
+        error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+    )
+    return FailureFacts(
+        request_sent=bool(getattr(error, "request_sent", not not_sent)),
+        response_started=bool(getattr(error, "response_started", not not_sent)),
+        reused_connection=bool(getattr(error, "reused_connection", False)),
+    )
+
+
+class OpenwopTransport(httpx.AsyncBaseTransport):
+    """An `httpx` transport for asyncio: HTTP/1.1, keep-alive, no limits and no waiting inside.
+
+    Honours the request extension `timeout` (`connect`, `read`, `write`; seconds or None). The read timeout is
+    an idle timeout: it runs out when no byte arrived for that long.
+
+    Errors are `httpx` exceptions that carry `request`, and `request_sent`, `response_started` and
+    `reused_connection`, to be read with `failure_facts()`.
+
+    Args:
+        ssl_context: for `https`; shared, because making one costs tens of milliseconds.
+        max_idle_connections: how many idle connections are kept, over all origins.
+        idle_expiry_s: an idle connection older than this is closed instead of used. There is no background
+            task: expired connections are closed when a later request ends, or with the transport.
+        backend: opens the network connections; for tests.
+
+    Example:
+        `httpx.AsyncClient(transport=OpenwopTransport(ssl_context=ssl.create_default_context()))`
+    """
+
+    def __init__(
+        self,
+        *,
+        ssl_context: ssl.SSLContext,
+        max_idle_connections: int = 512,
+        idle_expiry_s: float = 30.0,
+        backend: httpcore.AsyncNetworkBackend | None = None,
+    ) -> None:
+        self._ssl_context = ssl_context
+        self._max_idle = max_idle_connections
+        self._idle_expiry_s = idle_expiry_s
+        self._backend = AsyncioBackend() if backend is None else backend
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+        self._connections: set[_Connection] = set()
+        self._idle = _IdleConnections()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send `request` and return the response, its body still to be read from `response.stream`.
+
+        Raises:
+            httpx.TransportError: see `failure_facts()`.
+            RuntimeError: the transport is closed, or in use by another event loop.
+        """
+        self._check_usable()
+        core_request, key = _to_httpcore(request)
+        while True:
+            connection = await self._take_idle(key) or self._open(core_request.url.origin, key)
+            connection.begin()
+            try:
+                response = await connection.http.handle_async_request(core_request)
+            except BaseException as exc:
+                facts = connection.facts()
+                await self._settle(connection)
+                if facts.reused_connection and not facts.request_sent and isinstance(exc, _GONE):
+                    # The server had closed the connection while it was idle, and that came to light before
+                    # the first byte was written: the request is whole, take the next connection.
+                    continue
+                if isinstance(exc, _MAPPED):
+                    raise _as_httpx(exc, request, facts) from exc
+                raise
+            # httpcore's annotation leaves the type of an empty dict open.
+            extensions: dict[str, Any] = {**response.extensions}  # pyright: ignore[reportUnknownMemberType]
+            return httpx.Response(
+                status_code=response.status,
+                headers=response.headers,
+                stream=_ResponseStream(self, connection, response, request),
+                extensions=extensions,
+            )
+
+    async def aclose(self) -> None:
+        """Close every connection, idle or busy; whoever waits on one gets `httpx.ReadError`. Idempotent."""
+        self._closed = True
+        connections, self._connections = self._connections, set()
+        self._idle = _IdleConnections()
+        foreign = [connection for connection in connections if not connection.close()]
+        for connection in foreign:
+            await connection.aclose()
+        # asyncio closes sockets in its next turn: have that over when this returns.
+        await asyncio.sleep(0)
+
+    def _check_usable(self) -> None:
+        if self._closed:
+            raise RuntimeError("The transport is closed.")
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            if self._loop is not None and not self._loop.is_closed():
+                raise RuntimeError("The transport is in use by another event loop; make one for each loop.")
+            # The connections of a loop that is gone cannot be closed any more, only forgotten.
+            self._connections.clear()
+            self._idle = _IdleConnections()
+            self._loop = loop
+
+    def _open(self, origin: httpcore.Origin, key: _OriginKey) -> "_Connection":
+        connection = _Connection(self._backend, origin, key, self._ssl_context, self._idle_expiry_s)
+        self._connections.add(connection)
+        return connection
+
+    async def _take_idle(self, key: _OriginKey) -> "_Connection | None":
+        """The most recently used idle connection of an origin that still works."""
+        while (connection := self._idle.take(key)) is not None:
+            if not connection.http.has_expired():
+                return connection
+            await self._drop(connection)
+        return None
+
+    async def _settle(self, connection: "_Connection") -> None:
+        """After a request, however it ended: keep its connection if it is idle, close it if it is not."""
+        if connection not in self._connections:
+            return  # the transport was closed meanwhile, and the connection with it
+        if not connection.is_idle():
+            await self._drop(connection)
+            return
+        self._idle.put(connection)
+        # Also let go of the oldest one, when it is too old or one too many. One is enough: one came.
+        oldest = self._idle.oldest()
+        if len(self._idle) > self._max_idle or (oldest is not connection and oldest.http.has_expired()):
+            self._idle.remove(oldest)
+            await self._drop(oldest)
+
+    async def _drop(self, connection: "_Connection") -> None:
+        self._connections.discard(connection)
+        if not connection.close():
+            await connection.aclose()
+
+    def _reclaim(self, connection: "_Connection") -> None:
+        """Close the connection of a response that was garbage-collected unread; from any thread."""
+        loop = self._loop
+        if loop is None or loop.is_closed():
+            return
+        with suppress(RuntimeError):  # the loop was closed between the question and the call
+            loop.call_soon_threadsafe(self._close_reclaimed, connection)
+
+    def _close_reclaimed(self, connection: "_Connection") -> None:
+        self._connections.discard(connection)
+        connection.close()
+
+
+class _ResponseStream(httpx.AsyncByteStream):
+    """The body of one response; iterate it once, then or before `aclose()` it.
+
+    It is its own iterator, because each generator in between would cost every chunk a little and every early
+    close a visit by the event loop's generator finaliser.
+    """
+
+    def __init__(
+        self,
+        transport: OpenwopTransport,
+        connection: "_Connection",
+        response: httpcore.Response,
+        request: httpx.Request,
+    ) -> None:
+        self._transport = transport
+        self._connection = connection
+        self._response = response
+        self._request = request
+        self._read_timeout: float | None = request.extensions.get("timeout", {}).get("read")
+        self._parsed: AsyncIterator[bytes] | None = None
+        self._parsing = False
+        self._complete = False
+        self._closed = False
+        stream = connection.stream
+        # The body of a chunked event stream is read past the HTTP parser, which gets only its end.
+        self._merged = stream if isinstance(stream, AsyncioStream) and stream.has_merged_body else None
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._closed:
+            if self._complete:
+                raise StopAsyncIteration
+            raise httpx.StreamClosed
+        try:
+            if self._merged is not None:
+                data = await self._merged.read_body(self._read_timeout)
+                if data:
+                    return data
+                self._merged = None
+            return await self._next_parsed()
+        except StopAsyncIteration:
+            self._complete = True
+            await self.aclose()
+            raise
+        except BaseException as exc:
+            self._closed = True
+            facts = FailureFacts(True, True, reused_connection=self._connection.facts().reused_connection)
+            await self._transport._settle(self._connection)
+            if isinstance(exc, _MAPPED):
+                raise _as_httpx(exc, self._request, facts) from exc
+            raise
+
+    async def _next_parsed(self) -> bytes:
+        """The next piece of the body from the HTTP parser."""
+        if self._parsed is None:
+            body = self._response.stream
+            assert isinstance(body, AsyncIterable)
+            self._parsed = aiter(body)
+        self._parsing = True
+        try:
+            return await anext(self._parsed)
+        finally:
+            self._parsing = False
+
+    async def aclose(self) -> None:
+        """Give the connection back if the body was read to its end, else close it. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        connection = self._connection
+        # Without a socket the response was made by something else, such as a mock that stands in for httpcore.
+        finished = self._complete or connection.stream is None
+        try:
+            if finished:
+                await self._response.aclose()
+        finally:
+            await self._transport._settle(connection)
+        if not finished and self._parsed is not None and not self._parsing:
+            # httpcore's generators end by themselves when they find the connection closed.
+            with suppress(StopAsyncIteration, *_MAPPED):
+                await anext(self._parsed)
+
+    def __del__(self) -> None:
+        if not self._closed:
+            self._transport._reclaim(self._connection)
+
+
+class _Connection(httpcore.AsyncNetworkBackend):
+    """One connection of the pool.
+
+    It is also the backend through which its httpcore connection dials. So the pool knows the socket from its
+    first moment on, and can close it wherever a cancellation strikes: httpcore itself would lose a socket when
+    that happens between connecting and the TLS handshake.
+    """
+
+    def __init__(
+        self,
+        backend: httpcore.AsyncNetworkBackend,
+        origin: httpcore.Origin,
+        key: _OriginKey,
+        ssl_context: ssl.SSLContext,
+        idle_expiry_s: float,
+    ) -> None:
+        self._backend = backend
+        self._closed = False
+        self._requests = 0
+        self._sent_before = 0
+        self._received_before = 0
+        self.key = key
+        self.stream: httpcore.AsyncNetworkStream | None = None
+        self.http = httpcore.AsyncHTTPConnection(
+            origin, ssl_context=ssl_context, keepalive_expiry=idle_expiry_s, network_backend=self
+        )
+
+    async def connect_tcp(self, *args: Any, **kwargs: Any) -> httpcore.AsyncNetworkStream:
+        stream = await self._backend.connect_tcp(*args, **kwargs)
+        if self._closed:
+            await stream.aclose()
+            raise httpcore.ConnectError("The transport was closed while connecting.")
+        self.stream = stream
+        return stream
+
+    def begin(self) -> None:
+        """Note that another request goes out."""
+        self._requests += 1
+        stream = self.stream
+        if isinstance(stream, AsyncioStream):
+            self._sent_before = stream.bytes_sent
+            self._received_before = stream.bytes_received
+
+    def facts(self) -> FailureFacts:
+        """What happened to the current request so far."""
+        stream = self.stream
+        if isinstance(stream, AsyncioStream):
+            sent = stream.bytes_sent > self._sent_before
+            started = stream.bytes_received > self._received_before
+        else:
+            sent = started = stream is not None  # unknown for a foreign stream: assume the worst
+        return FailureFacts(sent, started, reused_connection=self._requests > 1)
+
+    def is_idle(self) -> bool:
+        """Whether its last request and the answer to it are complete, and it may stay open."""
+        # httpcore calls a connection that never came to be idle as well.
+        return self.stream is not None and self.http.is_idle()
+
+    def close(self) -> bool:
+        """Close the socket at once; False when that takes `aclose()`, because a foreign backend made it."""
+        self._closed = True
+        if isinstance(self.stream, AsyncioStream):
+            self.stream.close()
+            return True
+        return self.stream is None
+
+    async def aclose(self) -> None:
+        """Close a connection of a foreign backend: what httpcore holds, and the bare stream below it."""
+        try:
+            await self.http.aclose()
+        finally:
+            if self.stream is not None:
+                await self.stream.aclose()
+
+
+class _IdleConnections:
+    """Idle connections: the last one used of an origin comes out first; each operation is O(1)."""
+
+    def __init__(self) -> None:
+        self._by_origin: dict[_OriginKey, OrderedDict[_Connection, None]] = {}
+        self._by_age: OrderedDict[_Connection, None] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._by_age)
+
+    def put(self, connection: _Connection) -> None:
+        self._by_age[connection] = None
+        self._by_origin.setdefault(connection.key, OrderedDict())[connection] = None
+
+    def take(self, key: _OriginKey) -> _Connection | None:
+        of_origin = self._by_origin.get(key)
+        if of_origin is None:
+            return None
+        connection = next(reversed(of_origin))
+        self.remove(connection)
+        return connection
+
+    def remove(self, connection: _Connection) -> None:
+        del self._by_age[connection]
+        of_origin = self._by_origin[connection.key]
+        del of_origin[connection]
+        if not of_origin:
+            del self._by_origin[connection.key]
+
+    def oldest(self) -> _Connection:
+        return next(iter(self._by_age))
+
+
+def _to_httpcore(request: httpx.Request) -> tuple[httpcore.Request, _OriginKey]:
+    url = request.url
+    scheme, host, port = url.raw_scheme, url.raw_host, url.port
+    default_port = _DEFAULT_PORTS.get(scheme)
+    if default_port is None:
+        raise httpx.UnsupportedProtocol(
+            f"Only http and https are supported, not {url.scheme!r}.", request=request
+        )
+    if not isinstance(request.stream, httpx.AsyncByteStream):
+        raise RuntimeError("A request with a blocking body was given to an async transport.")
+    core_request = httpcore.Request(
+        request.method,
+        httpcore.URL(scheme=scheme, host=host, port=port, target=url.raw_path),
+        content=request.stream,
+        extensions=request.extensions,
+    )
+    core_request.headers = request.headers.raw  # set afterwards: the constructor would check each one again
+    return core_request, (scheme, host, port or default_port)
+
+
+def _as_httpx(exc: BaseException, request: httpx.Request, facts: FailureFacts) -> httpx.TransportError:
+    """The httpx exception for one of httpcore, carrying the request and the facts."""
+    error_class = next(_ERRORS[cls] for cls in type(exc).__mro__ if cls in _ERRORS)
+    error = error_class(str(exc) or type(exc).__name__, request=request)
+    vars(error).update(
+        request_sent=facts.request_sent,
+        response_started=facts.response_started,
+        reused_connection=facts.reused_connection,
+    )
+    return error
