@@ -367,7 +367,8 @@ def _check_model(document: Document, schema: Schema, model: type[BaseModel]) -> 
 
     strict = issubclass(model, RequestModel)
     required = {name for name, field in fields.items() if field.is_required()}
-    if strict and (missing := document.required(schema) - required):
+    given = {name for name, parts in properties.items() if any("default" in part for part in parts)}
+    if strict and (missing := document.required(schema) - required - given):
         yield f"must require {sorted(missing)}"
     if excess := required - document.required(schema):
         yield f"requires {sorted(excess)}, the document does not"

@@ -105,7 +105,7 @@ def _is_date_time(value: object) -> bool:
 
 @FORMATS.checks("uri")
 def _is_uri(value: object) -> bool:
-    return not isinstance(value, str) or bool(re.match(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s]", value))
+    return not isinstance(value, str) or bool(re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*:[^\x00-\x20]+", value))
 
 
 OpenValidator = jsonschema.validators.extend(

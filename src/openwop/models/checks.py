@@ -45,7 +45,8 @@ def check_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
 def check_url(url: str) -> str:
     """An absolute http or https URL."""
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    # urlsplit forgives blanks and line breaks, which no host does.
+    if parts.scheme not in ("http", "https") or not parts.hostname or any(char <= " " for char in url):
         raise ValueError("must be an absolute http(s) URL such as 'https://example.com/callback'")
     return url
 

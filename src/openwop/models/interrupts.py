@@ -225,6 +225,7 @@ class RefineFeedback(RequestModel):
     def _says_something(self) -> RefineFeedback:
         if not self.tags and not self.text:
             raise ValueError("text: give text= or tags= so that it is known what to change")
+        self.__pydantic_fields_set__.add("scope")  # always sent: the protocol has no default for it
         return self
 
 
