@@ -7,7 +7,7 @@ from openwop._core.sse import SseDecoder, SseFrame
 _LONG = b"x" * 2048
 
 
-def frame(data: bytes, event: bytes = b"", id: bytes | None = None) -> SseFrame:  # noqa: A002 - the field's name
+def frame(data: bytes, event: bytes = b"", id: bytes | None = None) -> SseFrame:
     return SseFrame(data, event, id)
 
 
@@ -61,8 +61,10 @@ WPT = {
     "format-field-id-null (in the middle)": (b"id: x\0x\ndata: x\n\n", [frame(b"x")]),
     "format-field-id-null (after a space)": (b"id:  \0\ndata: x\n\n", [frame(b"x")]),
     "format-field-parsing": (
-        b"data:\0\ndata:  2\rData:1\ndata\0:2\ndata:1\r\0data:4\nda-ta:3\rdata_5\ndata:3\rdata:\r\n data:32\n"
-        b"data:4\n\n",
+        (
+            b"data:\0\ndata:  2\rData:1\ndata\0:2\ndata:1\r\0data:4\nda-ta:3\rdata_5\ndata:3\rdata:\r\n data:32\n"
+            b"data:4\n\n"
+        ),
         [frame(b"\0\n 2\n1\n3\n\n4")],
     ),
     "format-field-retry": (b"retry:3000\ndata:x\n\n", [frame(b"x")]),

@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openwop._core import sse
 from openwop._core.sse import OversizedFrame, SseDecoder, SseFrame
 from support.sse_bodies import BODIES
 
 _KIB, _MIB = 1024, 1024 * 1024
 
 
-def oversized(id: bytes | None = None, event: bytes = b"") -> OversizedFrame:  # noqa: A002 - the field's name
+def oversized(id: bytes | None = None, event: bytes = b"") -> OversizedFrame:
     return OversizedFrame(b"", event, id)
 
 
@@ -62,6 +63,13 @@ def test_lf_after_a_cr_that_ends_an_oversized_event_is_part_of_that_line_end() -
     assert decoder.last_event_id == b""
 
 
+def test_a_crlf_may_be_cut_right_behind_an_oversized_event() -> None:
+    decoder = SseDecoder(max_event_bytes=16)
+    assert decoder.feed(b"data: much too long") == []
+    assert decoder.feed(b"\r\n\r\ndata: y\r") == [oversized()]
+    assert decoder.feed(b"\ndata: z\r\n\r\n") == [SseFrame(b"y\nz", b"", None)]
+
+
 def test_the_limit_itself_is_allowed() -> None:
     body = b"data: 12345\n\n"
     assert decode([body], max_event_bytes=11)[0] == [SseFrame(b"12345", b"", None)]
@@ -79,6 +87,30 @@ def test_comments_do_not_count() -> None:
         frames, decoder = decode(chunks, max_event_bytes=12)
         assert frames == [oversized(b"1")]
         assert decoder.oversized == 1
+
+
+def test_a_comment_before_the_first_field_does_not_count_either() -> None:
+    assert decode([b":" + b"x" * 500 + b"\ndata: 1\n\n"], max_event_bytes=10)[0] == [
+        SseFrame(b"1", b"", None)
+    ]
+
+
+def test_comments_behind_a_large_line_do_not_have_it_read_again_each_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """That would be quadratic. How often is the number of comment bytes over a quarter of the limit."""
+    reviews: list[int] = []
+    original = sse._without_comments
+
+    def counting(lines: bytes) -> bytes:
+        reviews.append(len(lines))
+        return original(lines)
+
+    monkeypatch.setattr(sse, "_without_comments", counting)
+    comments = [b": ping\n"] * 4_000
+    frames, _ = decode([b"data: " + b"x" * 990 + b"\n", *comments, b"\n"], max_event_bytes=1000)
+    assert len(frames[0].data) == 990
+    assert 1 < len(reviews) < 7 * 4_000 / 250 + 3
 
 
 def test_a_limit_below_one_is_refused() -> None:

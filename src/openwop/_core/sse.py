@@ -137,7 +137,8 @@ class SseDecoder:
     count, so keep-alives alone never add up to the limit.
 
     Args:
-        max_event_bytes: the largest event accepted, in bytes. At most a quarter more is kept between calls.
+        max_event_bytes: the largest event accepted, in bytes. Between calls, at most a quarter more and the
+            last chunk are kept.
 
     Raises:
         ValueError: ``max_event_bytes`` is not positive.
@@ -186,7 +187,7 @@ class SseDecoder:
         self._max_event_bytes = max_event_bytes
         # The lines of the unfinished frame, from its first byte. Its line ends are all LF.
         self._buffer = bytearray()
-        # Buffer length at which to see whether comments, which are free, are what makes it long.
+        # The length at which to see whether the buffer is long because of comments, which are free.
         self._review_at = max_event_bytes
         self._at_start = True
         self._after_cr = False
@@ -222,21 +223,17 @@ class SseDecoder:
             buffer += chunk
             frames = self._decode(buffer, end)
             del buffer[:end]
-            self._review_at = self._max_event_bytes
         else:
             frames = self._decode(chunk, end)
-            if end == len(chunk):
-                return frames
-            buffer += chunk[end:]
-        if len(buffer) > self._review_at:
-            self._review_size()
+            if end < len(chunk):
+                buffer += chunk[end:]
         return frames
 
     def _strip_bom(self, chunk: bytes) -> bytes:
-        """Return what follows a byte order mark, or nothing while it may still be one."""
+        """Return what follows a byte order mark, or nothing while there is no more than (a part of) one."""
         chunk = bytes(self._buffer) + chunk
         self._buffer.clear()
-        if len(chunk) < len(_BOM) and _BOM.startswith(chunk):
+        if _BOM.startswith(chunk):
             self._buffer += chunk
             return b""
         self._at_start = False
@@ -345,7 +342,6 @@ class SseDecoder:
         self._dispatch_oversized(lost, frames)
         self._lost = None
         self.discarded_bytes = 0
-        self._review_at = self._max_event_bytes
         # The rest has its line ends unified already; a CR at the end of this chunk concerns the next one.
         after_cr, self._after_cr = self._after_cr, False
         frames += self.feed(chunk[end:])
