@@ -405,7 +405,7 @@ def _expand_unions(document: Document, names: set[str]) -> set[str]:
     """``names`` with the name of a union replaced by those of its members."""
     found: set[str] = set()
     for name in names:
-        schema = document.schemas[name]
+        schema = document.schemas.get(name, {})
         is_union = "properties" not in schema and ("anyOf" in schema or "oneOf" in schema)
         found |= _expand_unions(document, document.components_used(schema)) if is_union else {name}
     return found
@@ -423,8 +423,9 @@ def _models_in(annotation: Any) -> set[str]:
 def disagreements() -> list[str]:
     """Everything that does not agree, one line each."""
     document = Document(load_document())
+    if broken := list(check_document(document)):
+        return broken  # what is not a document cannot be compared with anything
     return [
-        *check_document(document),
         *check_operations(document, OPERATIONS, V1),
         *check_dialect(document, V1),
         *check_resources(OPERATIONS),
