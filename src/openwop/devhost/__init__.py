@@ -1,0 +1,30 @@
+"""A host to develop and test against: the whole protocol, in memory, in your process or on a port.
+
+Needs the ``devhost`` extra (``pip install 'openwop[devhost]'``). It is not for production: it guards nothing, and
+it forgets everything when it stops.
+
+Example::
+
+    from openwop.devhost import DevHost
+
+    async with DevHost() as host, host.client() as client:
+        snapshot = await client.execute("conformance-noop")
+"""
+
+from __future__ import annotations
+
+from openwop.devhost.access import ApiKey
+from openwop.devhost.errors import HostError, WorkflowDefinitionError
+from openwop.devhost.host import DEFAULT_API_KEY, DevHost
+from openwop.devhost.options import Limits
+from openwop.devhost.transport import InProcessTransport
+
+__all__ = [
+    "DEFAULT_API_KEY",
+    "ApiKey",
+    "DevHost",
+    "HostError",
+    "InProcessTransport",
+    "Limits",
+    "WorkflowDefinitionError",
+]

@@ -1,0 +1,149 @@
+"""The ASGI application: discovery, every operation of the host, and an envelope for everything else."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable, Iterable
+from importlib.resources import files
+from typing import Any
+
+import yaml
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.routing import BaseRoute, Match
+from starlette.types import Receive, Scope, Send
+
+from openwop.devhost import api_events, api_interrupts, api_runs
+from openwop.devhost.errors import HostError
+from openwop.devhost.json_values import JsonObject, encode
+from openwop.devhost.routing import (
+    Call,
+    Operation,
+    RawRoute,
+    Reply,
+    Services,
+    answer,
+    raw_path,
+)
+
+logger = logging.getLogger("openwop.devhost")
+
+OPENAPI_FILE = "openwop-v1.openapi.yaml"
+
+#: The first segments of paths that the protocol serves under ``/v1`` only.
+_VERSIONED_ROOTS = frozenset(
+    "runs workflows interrupts openapi.json webhooks agents tools prompts audit content host"
+    " trigger-subscriptions packs-test".split()
+)
+#: Optional surfaces that say 501 when a host does not have them; all others say 404.
+_ABSENT_501 = ("annotations", "workspace", "prompts", "content", "trigger-subscriptions", "a2a")
+
+
+def create_app(
+    services: Services,
+    *,
+    keepalive_s: float,
+    discovery: Callable[[], JsonObject],
+    discovery_max_age_s: int = 300,
+) -> Starlette:
+    """Build the application.
+
+    Args:
+        services: The runtime, and what all operations share.
+        keepalive_s: After how much silence a stream sends a comment.
+        discovery: Gives the current discovery document.
+        discovery_max_age_s: How long clients may keep that document.
+    """
+    meta = _Meta(discovery, discovery_max_age_s)
+    operations = (
+        Operation("getCapabilities", "GET", "/.well-known/openwop", meta.capabilities, None),
+        Operation("getOpenApiSpec", "GET", "/v1/openapi.json", meta.openapi, None),
+        *api_runs.OPERATIONS,
+        *api_events.operations(keepalive_s),
+        *api_interrupts.OPERATIONS,
+    )
+    return Starlette(routes=[*_routes(services, operations), _Fallback(services)])
+
+
+def _routes(services: Services, operations: Iterable[Operation]) -> list[BaseRoute]:
+    by_template: dict[str, list[Operation]] = {}
+    for operation in operations:
+        by_template.setdefault(operation.template, []).append(operation)
+    # A template that ends in a verb or in literal text is more particular than one that ends in a parameter.
+    templates = sorted(by_template, key=lambda template: (template.endswith("}"), template))
+    return [RawRoute(services, by_template[template]) for template in templates]
+
+
+class _Meta:
+    """Discovery and the OpenAPI document: no key, and answers that may be kept."""
+
+    def __init__(self, discovery: Callable[[], JsonObject], max_age_s: int) -> None:
+        self._discovery = discovery
+        self._max_age_s = max_age_s
+        self._openapi: Any = None
+
+    async def capabilities(self, call: Call) -> Reply:
+        """``GET /.well-known/openwop``."""
+        document = self._discovery()
+        digest = hashlib.sha256(encode(document)).hexdigest()[:32]
+        headers = {
+            "etag": f'"{digest}"',
+            "capabilities-etag": f'"{digest}"',
+            "cache-control": f"public, max-age={self._max_age_s}",
+        }
+        wanted = call.request.headers.get("if-none-match", "")
+        if any(part.strip().removeprefix("W/") in (f'"{digest}"', "*") for part in wanted.split(",")):
+            return Reply(304, None, headers)
+        return Reply(200, document, headers)
+
+    async def openapi(self, call: Call) -> Reply:
+        """``GET /v1/openapi.json``: the project's own document."""
+        if self._openapi is None:
+            self._openapi = await asyncio.to_thread(read_openapi)
+        if self._openapi is None:
+            raise HostError(503, "service_unavailable", "This build has no OpenAPI document.")
+        return Reply(200, self._openapi, {"cache-control": f"public, max-age={self._max_age_s}"})
+
+
+def read_openapi() -> Any:
+    """Read the package's OpenAPI document, or return None when the package has none."""
+    resource = files("openwop").joinpath("spec", OPENAPI_FILE)
+    try:
+        text = resource.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return yaml.load(text, Loader=loader)  # noqa: S506 - one of PyYAML's two safe loaders
+
+
+class _Fallback(BaseRoute):
+    """Answers what no operation does."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Match every request."""
+        return (Match.FULL, {"path_params": {}}) if scope["type"] == "http" else (Match.NONE, {})
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer with an error envelope; under ``/v1`` only to those who have a key."""
+        request = Request(scope, receive)
+        path = raw_path(scope)
+        versioned = path.startswith("/v1/")
+        operation = Operation("unknown", request.method, path, _unknown, () if versioned else None, body=None)
+        response = await answer(self._services, operation, request)
+        await response(scope, receive, send)
+
+
+async def _unknown(call: Call) -> Reply:
+    path = raw_path(call.request.scope)
+    segments = [segment.partition(":")[0] for segment in path.split("/")[1:]]
+    if segments[0] in _VERSIONED_ROOTS:
+        message = f"This host serves protocol major 1: the path is /v1{path}."
+        raise HostError(400, "validation_error", message, details={"field": "path"})
+    if segments[0] == "v1" and any(segment in _ABSENT_501 for segment in segments[1:]):
+        raise HostError(501, "capability_not_provided", "This host does not offer this.")
+    raise HostError(404, "not_found", f"There is nothing at {path}.")

@@ -1,0 +1,116 @@
+"""Time and waking up, as arguments: so that a test can bring a clock of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Timer(Protocol):
+    """A callback that is due later."""
+
+    def cancel(self) -> None:
+        """Forget the callback; harmless when it has run already."""
+
+
+class Clock(Protocol):
+    """Where the host gets its time from, and how it has itself called back later."""
+
+    def time(self) -> float:
+        """Return the seconds since the Unix epoch."""
+        ...
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
+        """Call ``callback`` on the running event loop after ``delay_s`` seconds."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock and the running loop's timers."""
+
+    def time(self) -> float:
+        """Return the seconds since the Unix epoch."""
+        return time.time()
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
+        """Call ``callback`` on the running event loop after ``delay_s`` seconds."""
+        return asyncio.get_running_loop().call_later(delay_s, callback)
+
+
+def timestamp(seconds: float) -> str:
+    """Write a time as the protocol does: ISO 8601 in UTC, with milliseconds."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def milliseconds(text: str) -> int:
+    """Read an ISO 8601 time as milliseconds since the Unix epoch."""
+    return round(datetime.fromisoformat(text).timestamp() * 1000)
+
+
+class Signal:
+    """Wakes everybody who waits on it; once latched, nobody has to wait any more.
+
+    There is nothing to poll and no queue to fill: whoever wakes up looks at the log again.
+    """
+
+    __slots__ = ("_waiters", "latched")
+
+    def __init__(self) -> None:
+        self.latched = False
+        self._waiters: set[asyncio.Future[bool]] = set()
+
+    def notify(self) -> None:
+        """Wake all current waiters."""
+        waiters, self._waiters = self._waiters, set()
+        for waiter in waiters:
+            _wake(waiter, True)
+
+    def latch(self) -> None:
+        """Wake all waiters, and let every later wait return at once."""
+        self.latched = True
+        self.notify()
+
+    def add(self, waiter: asyncio.Future[bool]) -> None:
+        """Have ``waiter`` woken by the next notification."""
+        self._waiters.add(waiter)
+
+    def discard(self, waiter: asyncio.Future[bool]) -> None:
+        """Stop waking ``waiter``."""
+        self._waiters.discard(waiter)
+
+
+async def wait_any(signals: Sequence[Signal], clock: Clock, timeout_s: float | None = None) -> bool:
+    """Wait until one of the signals is given (True) or the time is over (False).
+
+    Nothing is awaited before the waiter is registered, so what happened just before the call is not missed
+    by a caller that looked at the state and called this without awaiting in between.
+    """
+    if any(signal.latched for signal in signals):
+        return True
+    waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+    timer = None if timeout_s is None else clock.call_later(max(0.0, timeout_s), lambda: _wake(waiter, False))
+    for signal in signals:
+        signal.add(waiter)
+    try:
+        return await waiter
+    finally:
+        if timer is not None:
+            timer.cancel()
+        for signal in signals:
+            signal.discard(waiter)
+
+
+async def sleep(clock: Clock, seconds: float) -> None:
+    """Sleep for ``seconds`` of the given clock."""
+    if seconds <= 0:
+        await asyncio.sleep(0)
+    else:
+        await wait_any((), clock, seconds)
+
+
+def _wake(waiter: asyncio.Future[bool], signalled: bool) -> None:
+    if not waiter.done():
+        waiter.set_result(signalled)

@@ -1,0 +1,152 @@
+"""What a node's behaviour sees of its run."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
+
+from openwop.devhost.clock import Clock, Signal, sleep, wait_any
+from openwop.devhost.definition import Node
+from openwop.devhost.engine import RunState, interrupt_id_of
+from openwop.devhost.errors import NodeFailure
+from openwop.devhost.expressions import ExpressionError, interpolate
+from openwop.devhost.graph import scope_of
+from openwop.devhost.interrupts import announcement, request, resolution
+from openwop.devhost.json_values import JsonObject, is_number
+from openwop.devhost.records import Draft
+
+MAX_DELAY_MS = 86_400_000
+
+#: Filled in only when the node completes, because they may name its output.
+_LATE_KEYS = ("writes", "outputVariable")
+
+
+class ChildRun(Protocol):
+    """A run that a node has started and waits for."""
+
+    state: RunState
+    finished: Signal
+
+
+class RunAccess(Protocol):
+    """The part of the runner that a node may use."""
+
+    state: RunState
+
+    @property
+    def clock(self) -> Clock:
+        """The host's clock."""
+        ...
+
+    def append(self, drafts: Sequence[Draft]) -> None:
+        """Add events to the log."""
+
+    async def gate(self) -> None:
+        """Wait while the run is paused."""
+
+    async def answer(self, interrupt_id: str) -> Any:
+        """Wait for the answer to a question that has been announced."""
+
+    def child(self, node_id: str, workflow_id: str, inputs: JsonObject) -> ChildRun:
+        """Start a child run, or find the one that the node had started before."""
+        ...
+
+
+class NodeContext:
+    """One attempt at one node.
+
+    Attributes:
+        node: The node's definition.
+        inputs: The values of its input ports.
+        attempt: 0 for the first attempt.
+        variables: Workflow variables that the node sets when it completes.
+    """
+
+    def __init__(self, run: RunAccess, node: Node, inputs: JsonObject, attempt: int) -> None:
+        self._run = run
+        self.node = node
+        self.inputs = inputs
+        self.attempt = attempt
+        self.variables: JsonObject = {}
+        self._asked = 0
+
+    @property
+    def state(self) -> RunState:
+        """The run's state as of now."""
+        return self._run.state
+
+    @property
+    def config(self) -> JsonObject:
+        """The node's config, with its templates filled in; a template that gives null is as good as none."""
+        early = {name: value for name, value in self.node.config.items() if name not in _LATE_KEYS}
+        return {name: value for name, value in self.fill(early).items() if value is not None}
+
+    def fill(self, value: Any, **more: Any) -> Any:
+        """Fill in the templates of a value; ``input`` names the node's own ports.
+
+        Raises:
+            NodeFailure: ``expression_error``.
+        """
+        try:
+            return interpolate(value, {**scope_of(self.state, self.node), "input": self.inputs, **more})
+        except ExpressionError as error:
+            raise NodeFailure("expression_error", f"Node {self.node.id}: {error}.") from error
+
+    def milliseconds(self, name: str, default: float = 0) -> float:
+        """Read a duration, from the input port of that name or else from the config.
+
+        Raises:
+            NodeFailure: ``config_invalid``, when it is not a number from 0 to a day.
+        """
+        value = self.inputs.get(name)
+        value = self.config.get(name) if value is None else value
+        value = default if value is None else value
+        if not is_number(value) or not 0 <= value <= MAX_DELAY_MS:
+            message = f"Node {self.node.id}: {name} is a number of milliseconds from 0 to {MAX_DELAY_MS}."
+            raise NodeFailure("config_invalid", message)
+        return value
+
+    @property
+    def emitted(self) -> int:
+        """How many chunks, log lines and usage records this attempt has told already, in inherited history."""
+        known = self.state.nodes.get(self.node.id)
+        return 0 if known is None else known.emitted
+
+    async def emit(self, *drafts: Draft) -> None:
+        """Add events to the log, as soon as the run is not paused."""
+        await self._run.gate()
+        self._run.append(drafts)
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep for ``seconds`` of the host's clock."""
+        await sleep(self._run.clock, seconds)
+
+    async def interrupt(self, kind: str, data: JsonObject, config: JsonObject) -> Any:
+        """Ask the outside, and wait for the answer.
+
+        Asking is deterministic: the n-th question of a node has the same key in every attempt and in every
+        fork, and a question with a recorded answer is not asked again.
+        """
+        key = f"{self.state.record.origin_run_id}:{self.node.id}:{self._asked}"
+        self._asked += 1
+        interrupt_id = interrupt_id_of(key)
+        known = self.state.interrupts.get(interrupt_id)
+        if known is not None and known.status == "resolved":
+            missing = resolution(known, known.resume_value, self.state.record.principal, known.requested_at)
+            await self.emit(*missing)
+            return known.resume_value
+        payload = known.request if known is not None else request(kind, key, data, config)
+        await self._run.gate()
+        self._run.append(announcement(self.node.id, interrupt_id, payload, known))
+        return await self._run.answer(interrupt_id)
+
+    async def child(self, workflow_id: str, inputs: JsonObject, *, wait: bool) -> RunState:
+        """Start a child run and, with ``wait``, stay until it has ended."""
+        await self._run.gate()
+        child = self._run.child(self.node.id, workflow_id, inputs)
+        if wait:
+            await wait_any([child.finished], self._run.clock)
+        return child.state
+
+
+Behaviour = Callable[[NodeContext], Awaitable[JsonObject]]

@@ -1,0 +1,100 @@
+"""The discovery document: what this host can do, and within which limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from openwop._version import __version__
+from openwop.devhost.access import TEST_KEY_PREFIX
+from openwop.devhost.idempotency import RETENTION_S
+from openwop.devhost.json_values import JsonObject
+from openwop.devhost.mock_model import PROVIDERS
+from openwop.devhost.modes import MODES
+from openwop.devhost.options import Limits
+from openwop.devhost.records import EVENT_LOG_SCHEMA_VERSION
+from openwop.devhost.runtime import ENGINE_VERSION
+
+PROTOCOL_VERSION = "1.1"
+FORCED_ENGINE_VERSIONS = (0, ENGINE_VERSION + 1)
+
+
+def discovery_document(
+    limits: Limits, fixtures: Iterable[str], *, min_client_version: str | None = None
+) -> JsonObject:
+    """Describe the host (``capabilities``). Families stand at the root; what is absent is not supported."""
+    document: JsonObject = {
+        "protocolVersion": PROTOCOL_VERSION,
+        "protocolVersions": [PROTOCOL_VERSION],
+        "preferredVersion": PROTOCOL_VERSION,
+        "implementation": {"name": "openwop-devhost", "version": __version__, "vendor": "openwop"},
+        "engineVersion": ENGINE_VERSION,
+        "eventLogSchemaVersion": EVENT_LOG_SCHEMA_VERSION,
+        "supportedEnvelopes": [],
+        "schemaVersions": {},
+        "supportedTransports": ["rest"],
+        "streamModes": list(MODES),
+        "limits": {
+            "clarificationRounds": 3,
+            "schemaRounds": 2,
+            "envelopesPerTurn": 5,
+            "maxNodeExecutions": limits.max_node_executions,
+            "maxRunDurationMs": limits.max_run_duration_ms,
+            "maxRequestBodyBytes": limits.max_request_bytes,
+        },
+        "configurable": {
+            "recursionLimit": {"type": "integer", "min": 1, "max": limits.max_node_executions},
+            "runTimeoutMs": {"type": "number", "min": 1, "max": limits.max_run_duration_ms},
+            "model": {"type": "string"},
+            "temperature": {"type": "number", "min": 0, "max": 2},
+            "maxTokens": {"type": "integer", "min": 1},
+            "promptOverrides": {"type": "object"},
+            "mockProvider": {"type": "object"},
+        },
+        "replay": {
+            "supported": True,
+            "modes": ["replay", "branch"],
+            "sideEffectSuppression": "recorded-outcome",
+        },
+        "runs": {
+            "pauseResume": {"supported": True, "drainPolicies": ["drain-current-node", "immediate"]},
+            "bulkCancel": {"supported": True, "maxRunIds": limits.max_bulk_cancel},
+        },
+        "idempotency": {
+            "supported": True,
+            "layer1RetentionSeconds": RETENTION_S,
+            "crossRegion": "single-region",
+        },
+        "restTransport": {"conditionalRunGet": True},
+        "interrupt": {"approverRouting": {"supported": False}},
+        "subWorkflow": {"inputMapping": True},
+        "providerUsage": {"supported": True, "costEstimates": False},
+        "conversationPrimitive": False,
+        "secrets": {"supported": False},
+        "debugBundle": {"supported": False},
+        "feedback": {"supported": False},
+        "webhooks": {"supported": False},
+        "compliance": {"defaultMode": "mask"},
+        "auth": {
+            "profiles": ["openwop-auth-api-key-rotation"],
+            "rotation": {"supported": True, "minGraceSeconds": 0},
+        },
+        "testing": {
+            "mockProviders": list(PROVIDERS),
+            "testKeyPrefix": TEST_KEY_PREFIX,
+            "forceEngineVersionRange": {"min": FORCED_ENGINE_VERSIONS[0], "max": FORCED_ENGINE_VERSIONS[1]},
+        },
+        "fixtures": sorted(fixtures),
+        "extensions": {
+            "interrupts": {
+                "profiles": [
+                    "openwop-interrupt-quorum",
+                    "openwop-interrupt-external-event",
+                    "openwop-interrupt-cascade-cancel",
+                ],
+                "signedCallbackTokens": True,
+            }
+        },
+    }
+    if min_client_version is not None:
+        document["minClientVersion"] = min_client_version
+    return document

@@ -1,0 +1,250 @@
+"""The development host as one object: in a test, in a program, or behind a port."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import httpx
+
+from openwop.devhost.access import ApiKey, KeyRing
+from openwop.devhost.app import create_app
+from openwop.devhost.clock import Clock, SystemClock
+from openwop.devhost.discovery import discovery_document
+from openwop.devhost.idempotency import IdempotencyCache
+from openwop.devhost.json_values import JsonObject, merge_deeply
+from openwop.devhost.options import Limits
+from openwop.devhost.routing import Interceptor, Services
+from openwop.devhost.runner import RunController
+from openwop.devhost.runtime import DEFAULT_TOKEN_LIFETIME_S, Runtime, new_run_id
+from openwop.devhost.samples import sample_workflows
+from openwop.devhost.store import MemoryStore, RunStore
+from openwop.devhost.transport import InProcessTransport
+
+if TYPE_CHECKING:
+    from openwop.client import AsyncOpenwopClient
+
+DEFAULT_API_KEY = "hk_test_dev"
+IN_PROCESS_URL = "http://devhost.invalid"
+
+
+class DevHost:
+    """An OpenWOP host in memory.
+
+    It belongs to the event loop in which it is entered: its runs execute there, and :meth:`client` and
+    :meth:`transport` work there only. For a client in another loop or thread, serve it on a port.
+
+    Args:
+        api_keys: The keys it accepts, the first of which is :attr:`api_key`. A key that begins with ``hk_test_``
+            may use mock providers.
+        workflows: Definitions to have besides the samples, in the protocol's JSON shape.
+        samples: Whether to have the sample and fixture workflows at all.
+        keepalive_s: After how many seconds of silence a stream sends a comment.
+        limits: The host's ceilings.
+        clock: Where it gets its time from.
+        store: Where it keeps runs.
+        run_ids: Gives each run its id.
+        capabilities: Laid over the discovery document, object by object.
+        discovery_max_age_s: How many seconds clients may keep the discovery document.
+        min_client_version: Refuse clients that call themselves older, with 426.
+        intercept: Called with the operation's name and the request before each operation; a response that it
+            returns is sent in the operation's place.
+
+    Example::
+
+        async with DevHost() as host, host.client() as client:
+            snapshot = await client.execute("conformance-noop")
+    """
+
+    def __init__(
+        self,
+        *,
+        api_keys: Iterable[str | ApiKey] = (DEFAULT_API_KEY,),
+        workflows: Iterable[Mapping[str, Any]] = (),
+        samples: bool = True,
+        keepalive_s: float = 15.0,
+        limits: Limits | None = None,
+        clock: Clock | None = None,
+        store: RunStore | None = None,
+        run_ids: Callable[[], str] = new_run_id,
+        capabilities: Mapping[str, Any] | None = None,
+        discovery_max_age_s: int = 300,
+        min_client_version: str | None = None,
+        intercept: Interceptor | None = None,
+    ) -> None:
+        keys = KeyRing(api_keys)
+        self.api_key = keys.first().key
+        self.runtime = Runtime(
+            keys=keys,
+            clock=clock or SystemClock(),
+            store=store or MemoryStore(),
+            limits=limits or Limits(),
+            token_secret=secrets.token_bytes(32),
+            run_ids=run_ids,
+        )
+        self.capabilities: JsonObject = dict(capabilities or {})
+        self._min_client_version = min_client_version
+        self._services = Services(
+            self.runtime, IdempotencyCache(self.runtime.clock), min_client_version, intercept
+        )
+        self._app = create_app(
+            self._services,
+            keepalive_s=keepalive_s,
+            discovery=self.discovery,
+            discovery_max_age_s=discovery_max_age_s,
+        )
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._clients = AsyncExitStack()
+        for document in (*(sample_workflows() if samples else ()), *workflows):
+            self.add_workflow(document)
+
+    # -- life -----------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        if self._loop is not None:
+            raise RuntimeError("A DevHost is entered once; create another one.")
+        self._loop = asyncio.get_running_loop()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """End all streams and runs, and wait until nothing of the host is left running."""
+        self.runtime.closing.latch()
+        await self._clients.aclose()
+        await self.runtime.close()
+
+    def _check_loop(self) -> None:
+        if self._loop is None:
+            raise RuntimeError("Enter the DevHost first: async with DevHost() as host.")
+        if asyncio.get_running_loop() is not self._loop:
+            raise RuntimeError("This DevHost runs in another event loop; reach it through host.serve().")
+
+    # -- what it serves ---------------------------------------------------------------------------
+
+    def add_workflow(self, definition: Mapping[str, Any]) -> None:
+        """Have a workflow from now on, in the place of one with the same id.
+
+        Args:
+            definition: The protocol's JSON shape; :mod:`openwop.devhost.builder` writes it for you.
+
+        Raises:
+            WorkflowDefinitionError: The definition breaks a rule; the message names the place.
+        """
+        self.runtime.add_workflow(dict(definition))
+
+    def discovery(self) -> JsonObject:
+        """Return the discovery document, as of now."""
+        document = discovery_document(
+            self.runtime.limits, self.runtime.workflows, min_client_version=self._min_client_version
+        )
+        return merge_deeply(document, self.capabilities)
+
+    def add_api_key(self, key: str | ApiKey) -> None:
+        """Accept another key from now on."""
+        self.runtime.keys.add(key)
+
+    def revoke_api_key(self, key: str) -> None:
+        """Refuse a key from now on, with 401 ``key_revoked``."""
+        self.runtime.keys.revoke(key)
+
+    def set_intercept(self, intercept: Interceptor | None) -> None:
+        """Replace the interceptor; None takes it away."""
+        self._services.intercept = intercept
+
+    def run(self, run_id: str) -> RunController:
+        """Return a run of this host, for a test to look at.
+
+        Raises:
+            LookupError: There is no such run.
+        """
+        run = self.runtime.controller(run_id)
+        if run is None:
+            raise LookupError(f"there is no run {run_id!r}")
+        return run
+
+    def interrupt_token(
+        self,
+        run_id: str,
+        node_id: str,
+        *,
+        intent: str = "resolve",
+        expires_in_s: float = DEFAULT_TOKEN_LIFETIME_S,
+    ) -> str:
+        """Sign a token for the open interrupt of a node, as a callback would deliver it.
+
+        Args:
+            run_id: The run.
+            node_id: The node that waits.
+            intent: ``resolve``, or ``inspect`` for a token that may only look.
+            expires_in_s: Its lifetime in seconds, at most the interrupt's own time limit; negative for a token
+                that has expired already.
+
+        Raises:
+            LookupError: The node does not wait for anything.
+        """
+        return self.runtime.interrupt_token(run_id, node_id, intent=intent, expires_in_s=expires_in_s)[0]
+
+    # -- how it is reached --------------------------------------------------------------------------
+
+    async def app(self, scope: Any, receive: Any, send: Any) -> None:
+        """The ASGI application, for the event loop that the host was entered in."""
+        self._check_loop()
+        await self._app(scope, receive, send)
+
+    def transport(self) -> InProcessTransport:
+        """Return an httpx transport that reaches the host without a socket; streams really stream."""
+        return InProcessTransport(self.app)
+
+    def http_client(self, *, authenticated: bool = True, **options: Any) -> httpx.AsyncClient:
+        """Return a bare httpx client for the host; it is closed with the host.
+
+        Args:
+            authenticated: Whether to send the host's API key.
+            options: For ``httpx.AsyncClient``.
+        """
+        headers = httpx.Headers(options.pop("headers", None))
+        if authenticated:
+            headers.setdefault("Authorization", f"Bearer {self.api_key}")
+        client = httpx.AsyncClient(
+            transport=self.transport(), base_url=IN_PROCESS_URL, headers=headers, **options
+        )
+        self._clients.push_async_callback(client.aclose)
+        return client
+
+    def client(self, **options: Any) -> AsyncOpenwopClient:
+        """Return an ``AsyncOpenwopClient`` whose bytes go to this host in the same process.
+
+        Args:
+            options: For ``AsyncOpenwopClient``.
+        """
+        from openwop.client import AsyncOpenwopClient
+
+        options.setdefault("base_url", IN_PROCESS_URL)
+        options.setdefault("api_key", self.api_key)
+        options.setdefault("http_client", self.http_client(authenticated=False))
+        return AsyncOpenwopClient(**options)
+
+    @asynccontextmanager
+    async def serve(self, *, host: str = "127.0.0.1", port: int = 0) -> AsyncGenerator[str]:
+        """Serve the host on a port, from the same event loop, and give its base URL.
+
+        Args:
+            host: The address to listen on; keep it a loopback address.
+            port: The port; 0 takes a free one.
+        """
+        from openwop.devhost.server import LoopServer
+
+        self._check_loop()
+        listener = socket.create_server((host, port))
+        server = LoopServer(self.app, listener)
+        async with server:
+            yield f"http://{host}:{listener.getsockname()[1]}"

@@ -1,0 +1,254 @@
+"""Interrupts as data: what a question looks like, which answers it takes, and the events of both.
+
+The canonical pair is ``interrupt.requested`` and ``interrupt.resolved``; beside them stand the older
+``approval.*`` and ``clarification.*`` events for readers that know only those. A question and everything that
+announces it are appended in one step, so nobody sees half of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from openwop.devhost.engine import InterruptState
+from openwop.devhost.errors import HostError, invalid
+from openwop.devhost.json_values import JsonObject, is_array, is_object
+from openwop.devhost.records import Draft
+from openwop.devhost.schema import SchemaViolation, check
+
+APPROVAL_ACTIONS = ("accept", "reject", "refine", "edit-accept", "ask")
+DEFAULT_ACTIONS = ("accept", "reject", "refine", "edit-accept")
+GRANTING = frozenset({"accept", "edit-accept"})
+_APPROVAL_FIELDS = (
+    "artifactId",
+    "artifactType",
+    "title",
+    "description",
+    "artifactData",
+    "actions",
+    "requiredApprovals",
+    "approversList",
+    "rejectionPolicy",
+    "overrideBypassesQuorum",
+    "approverGroupRefs",
+    "approverRoleRefs",
+    "audience",
+)
+_LEGACY_DECISIONS = {"approved": "accept", "rejected": "reject"}
+
+
+def approval_data(node_id: str, config: JsonObject) -> JsonObject:
+    """Return the data of an approval, with what its node's config leaves open filled in."""
+    defaults: JsonObject = {
+        "artifactId": f"{node_id}-artifact",
+        "artifactType": "document",
+        "title": f"Approve {node_id}",
+        "actions": list(DEFAULT_ACTIONS),
+    }
+    return defaults | {name: config[name] for name in _APPROVAL_FIELDS if config.get(name) is not None}
+
+
+def clarification_data(config: JsonObject) -> JsonObject:
+    """Return the data of a clarification."""
+    questions = config.get("questions") or [{"id": "answer", "question": "What should happen next?"}]
+    data: JsonObject = {"questions": questions}
+    if "contextType" in config:
+        data["contextType"] = config["contextType"]
+    return data
+
+
+def external_event_data(config: JsonObject) -> JsonObject:
+    """Return the data of a wait for an external event."""
+    return {
+        "eventType": str(config.get("eventType", "external.event")),
+        "correlation": config.get("correlation") or {},
+    }
+
+
+def request(kind: str, key: str, data: JsonObject, config: JsonObject) -> JsonObject:
+    """Return the interrupt payload (``suspend-request``) of a question."""
+    payload: JsonObject = {"kind": kind, "key": key, "data": data}
+    if "resumeSchema" in config:
+        payload["resumeSchema"] = config["resumeSchema"]
+    if "timeoutMs" in config:
+        payload["timeoutMs"] = config["timeoutMs"]
+    return payload
+
+
+def announcement(
+    node_id: str, interrupt_id: str, payload: JsonObject, known: InterruptState | None
+) -> list[Draft]:
+    """Return the events that announce a question, without those that the log has already."""
+    kind, data = payload["kind"], payload["data"]
+    drafts = [Draft("interrupt.requested", payload, node_id)]
+    if kind == "approval":
+        legacy: JsonObject = {
+            "nodeId": node_id,
+            "interruptId": interrupt_id,
+            **{name: data[name] for name in ("artifactId", "artifactType", "title")},
+            # The older event spells this one action differently.
+            "actions": ["edit" if action == "edit-accept" else action for action in data["actions"]],
+            **{name: data[name] for name in ("approversList", "requiredApprovals") if name in data},
+        }
+        drafts.append(Draft("approval.requested", legacy, node_id))
+    elif kind == "clarification":
+        legacy = {"nodeId": node_id, "interruptId": interrupt_id, "questions": data["questions"]}
+        drafts.append(Draft("clarification.requested", legacy, node_id))
+    suspended = {"nodeId": node_id, "interruptId": interrupt_id, "kind": kind, "key": payload["key"]}
+    drafts.append(Draft("node.suspended", suspended, node_id))
+    told = set[str]() if known is None else known.told | {"interrupt.requested"}
+    return [draft for draft in drafts if draft.type not in told]
+
+
+def checked_resume(entry: InterruptState, value: Any, principal: str, now: str) -> Any:
+    """Check an answer against its question and complete it, as the event log will hold it.
+
+    Raises:
+        HostError: 400 ``validation_error``; the run stays suspended.
+    """
+    schema = entry.request.get("resumeSchema")
+    if is_object(schema):
+        _check(value, schema)
+    if entry.kind == "approval":
+        return _checked_approval(entry.request["data"], value, principal, now)
+    if entry.kind == "clarification":
+        return _checked_answers(entry.request["data"], value)
+    if entry.kind == "external-event" and not (is_object(value) and "eventPayload" in value):
+        raise invalid("An external event is resumed with {eventPayload}.", field="resumeValue.eventPayload")
+    return value
+
+
+def _checked_approval(data: JsonObject, value: Any, principal: str, now: str) -> JsonObject:
+    if not is_object(value):
+        raise invalid("An approval is resumed with {action, decidedAt, ...}.", field="resumeValue")
+    value = _from_legacy(value)
+    action = value.get("action")
+    offered = data["actions"]
+    if action not in offered or action == "ask":
+        message = "The action is not one of those that end this approval."
+        raise invalid(message, field="resumeValue.action", actions=[a for a in offered if a != "ask"])
+    for name in ("decidedAt", "decidedBy", "feedback"):
+        if name in value and not isinstance(value[name], str):
+            raise invalid(f"{name} must be a string.", field=f"resumeValue.{name}")
+    if action == "edit-accept" and "editedArtifactData" not in value:
+        raise invalid("edit-accept needs editedArtifactData.", field="resumeValue.editedArtifactData")
+    if action == "refine":
+        feedback = value.get("refineFeedback")
+        if not is_object(feedback) or feedback.get("scope") not in ("whole", "section", "items"):
+            message = "refine needs refineFeedback with the scope whole, section or items."
+            raise invalid(message, field="resumeValue.refineFeedback")
+    return {"decidedAt": now, "decidedBy": principal, **value}
+
+
+def _from_legacy(value: JsonObject) -> JsonObject:
+    """Read the older ``{decision, feedback}`` as the action that it means."""
+    decision = value.get("decision")
+    if "action" in value or decision not in _LEGACY_DECISIONS:
+        return value
+    rest = {name: item for name, item in value.items() if name != "decision"}
+    if decision == "rejected" and value.get("feedback"):
+        refinement = {"scope": "whole", "text": str(value["feedback"])}
+        return {**rest, "action": "refine", "refineFeedback": refinement}
+    return {**rest, "action": _LEGACY_DECISIONS[str(decision)]}
+
+
+def _checked_answers(data: JsonObject, value: Any) -> JsonObject:
+    answers = value.get("answers") if is_object(value) else None
+    if not is_array(answers):
+        raise invalid(
+            "A clarification is resumed with {answers: [{id, answer}]}.", field="resumeValue.answers"
+        )
+    questions = {question["id"]: question for question in data["questions"]}
+    given: set[str] = set()
+    for index, answer in enumerate(answers):
+        place = f"resumeValue.answers[{index}]"
+        if not is_object(answer) or "answer" not in answer or answer.get("id") not in questions:
+            raise invalid("Each answer has the id of a question and an answer.", field=place)
+        schema = questions[answer["id"]].get("schema")
+        if is_object(schema):
+            _check(answer["answer"], schema, f"{place}.answer")
+        given.add(answer["id"])
+    missing = [name for name in questions if name not in given]
+    if missing:
+        raise invalid("Some questions have no answer.", field="resumeValue.answers", missing=missing)
+    return {"answers": answers}
+
+
+def _check(value: Any, schema: JsonObject, field: str = "resumeValue") -> None:
+    try:
+        check(value, schema)
+    except SchemaViolation as violation:
+        place = f"{field}.{violation.path}" if violation.path else field
+        raise invalid(f"{place} {violation.rule}.", field=place) from violation
+
+
+def is_final(entry: InterruptState, value: Any) -> bool:
+    """Tell whether an accepted answer ends the wait, or whether a quorum still needs more of them."""
+    if entry.kind != "approval":
+        return True
+    data = entry.request["data"]
+    needed = int(data.get("requiredApprovals", 1))
+    votes = [*{**entry.votes, value["decidedBy"]: value["action"]}.values()]
+    if value["action"] in GRANTING:
+        return sum(vote in GRANTING for vote in votes) >= needed
+    if value["action"] == "reject" and data.get("rejectionPolicy") == "majority":
+        return votes.count("reject") >= needed
+    return True
+
+
+def vote(entry: InterruptState, value: JsonObject) -> list[Draft]:
+    """Return the events of an answer that counts towards a quorum; none when it was given before."""
+    if entry.votes.get(value["decidedBy"]) == value["action"]:
+        return []
+    return [Draft("approval.received", _received(entry, value), entry.node_id)]
+
+
+def resolution(entry: InterruptState, value: Any, principal: str, now: str) -> list[Draft]:
+    """Return the events that end a wait, without those that the log has already."""
+    identity: JsonObject = {"nodeId": entry.node_id, "interruptId": entry.id}
+    drafts: list[Draft] = []
+    if entry.status != "resolved":
+        resolved = {
+            **identity,
+            "kind": entry.kind,
+            "resumeValue": value,
+            "resolvedAt": now,
+            "resolvedBy": principal,
+        }
+        drafts.append(Draft("interrupt.resolved", resolved, entry.node_id))
+    if entry.kind == "approval" and not (entry.status == "resolved" and "approval.received" in entry.told):
+        drafts.append(Draft("approval.received", _received(entry, value), entry.node_id))
+    if entry.kind == "clarification" and "clarification.resolved" not in entry.told:
+        answers = {answer["id"]: answer["answer"] for answer in value["answers"]}
+        legacy = {**identity, "answers": answers, "answeredBy": principal}
+        drafts.append(Draft("clarification.resolved", legacy, entry.node_id))
+    if "node.resumed" not in entry.told:
+        drafts.append(Draft("node.resumed", {**identity, "resumeValue": value}, entry.node_id))
+    return drafts
+
+
+def timed_out(entry: InterruptState) -> list[Draft]:
+    """Return the events of a question that nobody answered in time; the node's failure follows."""
+    if entry.kind != "approval":
+        return []
+    payload = {"nodeId": entry.node_id, "interruptId": entry.id, "action": "timeout"}
+    return [Draft("approval.received", payload, entry.node_id)]
+
+
+def _received(entry: InterruptState, value: JsonObject) -> JsonObject:
+    names = ("action", "decidedBy", "decidedAt", "feedback", "refineFeedback", "editedArtifactData")
+    payload: JsonObject = {"nodeId": entry.node_id, "interruptId": entry.id}
+    return payload | {name: value[name] for name in names if name in value}
+
+
+def not_pending(entry: InterruptState) -> HostError:
+    """Build the refusal for a question that is no longer open, as a caller by node gets it."""
+    details: JsonObject = {"nodeId": entry.node_id, "interruptId": entry.id}
+    if entry.status == "cancelled":
+        return HostError(
+            422, "interrupt_cancelled", "The run was cancelled while it waited.", details=details
+        )
+    if entry.status == "gone":
+        return HostError(410, "interrupt_gone", "The parent run was cancelled.", details=details)
+    if entry.status == "expired":
+        return HostError(410, "interrupt_expired", "The interrupt has timed out.", details=details)
+    return HostError(409, "interrupt_already_resolved", "The interrupt has been resolved.", details=details)

@@ -1,0 +1,106 @@
+"""The facts that a run is made of: what was asked for, and the events of its log."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from openwop.devhost.definition import Workflow
+from openwop.devhost.json_values import JsonObject
+
+EVENT_SCHEMA_VERSION = 1
+EVENT_LOG_SCHEMA_VERSION = 2
+
+TERMINAL_EVENTS = {"run.completed": "completed", "run.failed": "failed", "run.cancelled": "cancelled"}
+TERMINAL_STATUSES = frozenset(TERMINAL_EVENTS.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An event before the log gives it its place.
+
+    ``timestamp`` is set only for history that a fork inherits; everything else is stamped when it is appended.
+    """
+
+    type: str
+    payload: JsonObject
+    node_id: str | None = None
+    causation_id: str | None = None
+    timestamp: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedEvent:
+    """An event in a run's log."""
+
+    run_id: str
+    sequence: int
+    event_id: str
+    type: str
+    payload: JsonObject
+    timestamp: str
+    node_id: str | None = None
+    causation_id: str | None = None
+
+    def document(self, payload: JsonObject, engine_version: int) -> JsonObject:
+        """Return the event as the protocol has it (``run-event``), with the payload that may be shown."""
+        document: JsonObject = {
+            "eventId": self.event_id,
+            "runId": self.run_id,
+            "type": self.type,
+            "payload": payload,
+            "timestamp": self.timestamp,
+            "sequence": self.sequence,
+            "schemaVersion": EVENT_SCHEMA_VERSION,
+            "engineVersion": str(engine_version),
+        }
+        if self.node_id is not None:
+            document["nodeId"] = self.node_id
+        if self.causation_id is not None:
+            document["causationId"] = self.causation_id
+        return document
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a run was started with. It never changes; everything that changes is in the log.
+
+    Attributes:
+        max_executions: How many node executions the run may use (``recursionLimit``).
+        timeout_ms: How long it may take on the clock, in milliseconds.
+        source_run_id: The run that this one was forked from.
+        origin_run_id: The oldest run of that line, or the run itself: interrupt keys are made from it, so
+            that a fork asks the same questions under the same keys.
+        replay_until: In a replay, the number of recorded events that are told again. A recorded pause among
+            them does not pause the replay.
+    """
+
+    run_id: str
+    workflow: Workflow
+    inputs: JsonObject
+    max_executions: int
+    timeout_ms: float
+    engine_version: int
+    tenant: str | None = None
+    principal: str = "devhost"
+    scope_id: str | None = None
+    callback_url: str | None = None
+    configurable: JsonObject = field(default_factory=dict[str, Any])
+    tags: tuple[str, ...] | None = None
+    metadata: JsonObject | None = None
+    parent_run_id: str | None = None
+    parent_node_id: str | None = None
+    source_run_id: str | None = None
+    origin_run_id: str = ""
+    replay_until: int = 0
+
+    def event_id(self, sequence: int) -> str:
+        """Return the id of one of the run's events; opaque to everybody but the host."""
+        return f"evt_{self.event_prefix}_{sequence}"
+
+    @cached_property
+    def event_prefix(self) -> str:
+        """The part that the ids of all the run's events share."""
+        return hashlib.blake2s(self.run_id.encode(), digest_size=8).hexdigest()

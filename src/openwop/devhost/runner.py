@@ -1,0 +1,510 @@
+"""Executes one run: asks the graph what comes next, runs nodes as tasks, and appends what happened.
+
+Everything that changes a run goes through :meth:`RunController.append`, which puts the events into the log,
+folds them, and wakes whoever reads. Between two awaits nothing can come in between, so decisions are made on
+the state that they change. Tasks belong to the host: they are cancelled and awaited when it closes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any, Protocol
+
+from openwop.devhost.clock import Clock, Signal, Timer, milliseconds, sleep, timestamp, wait_any
+from openwop.devhost.context import ChildRun, NodeContext
+from openwop.devhost.definition import Node
+from openwop.devhost.engine import InterruptState, RunState
+from openwop.devhost.errors import NodeFailure
+from openwop.devhost.graph import (
+    Fail,
+    Run,
+    Skip,
+    decide,
+    ends_the_run,
+    finished,
+    resolve_inputs,
+    run_outputs,
+    successors,
+    unhandled_failure,
+)
+from openwop.devhost.interrupts import is_final, resolution, timed_out, vote
+from openwop.devhost.json_values import JsonObject, is_array, is_number, is_object
+from openwop.devhost.nodes import BEHAVIOURS
+from openwop.devhost.records import TERMINAL_EVENTS, Draft, LoggedEvent, RunRecord
+from openwop.devhost.store import RunStore
+
+logger = logging.getLogger("openwop.devhost")
+
+_SLICE = 256
+
+
+class Surroundings(Protocol):
+    """What a run needs of its host."""
+
+    clock: Clock
+    store: RunStore
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Run a coroutine as a task that the host owns."""
+        ...
+
+    def start_child(
+        self, parent: RunController, node_id: str, workflow_id: str, inputs: JsonObject
+    ) -> RunController:
+        """Start a child run."""
+        ...
+
+    def controller(self, run_id: str) -> RunController | None:
+        """Return a run of this host."""
+        ...
+
+    def run_finished(self, run: RunController) -> None:
+        """Note that a run has ended."""
+
+
+class RunController:
+    """One run, live.
+
+    Attributes:
+        state: The projection, always up to date with the log.
+        changed: Given after every append, and when the status changes without one.
+        finished: Latched when the terminal event is in the log.
+    """
+
+    def __init__(self, host: Surroundings, record: RunRecord) -> None:
+        self.record = record
+        self.state = RunState(record)
+        self.changed = Signal()
+        self.finished = Signal()
+        self.cancelling = False
+        self.replaying = False
+        self._host = host
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._answers: dict[str, asyncio.Future[Any]] = {}
+        self._timers: dict[str, Timer] = {}
+        self._children: dict[str, RunController] = {}
+        self._pause_reason: str | None = None
+        self._pause_requested = False
+
+    # -- reading ------------------------------------------------------------------------------
+
+    @property
+    def clock(self) -> Clock:
+        """The host's clock."""
+        return self._host.clock
+
+    @property
+    def status(self) -> str:
+        """The run's status, with the one that is not in the log: a cancel that takes its time."""
+        return "cancelling" if self.cancelling and not self.state.terminal else self.state.current_status()
+
+    def snapshot(self) -> JsonObject:
+        """Return the run's snapshot."""
+        return {**self.state.snapshot(), "status": self.status}
+
+    def read(self, start: int, limit: int | None = None) -> Sequence[LoggedEvent]:
+        """Return events of the log from sequence ``start`` on."""
+        return self._host.store.read(self.record.run_id, start, limit)
+
+    # -- the log ------------------------------------------------------------------------------
+
+    def append(self, drafts: Sequence[Draft]) -> None:
+        """Append events and fold them. After the terminal event nothing is appended any more."""
+        if self.state.terminal or not drafts:
+            return
+        events = self._host.store.append(self.record, drafts, timestamp(self.clock.time()))
+        for event in events:
+            self.state.apply(event)
+        if events[-1].type in TERMINAL_EVENTS:
+            self._end()
+        self.changed.notify()
+
+    def _end(self) -> None:
+        for timer in self._timers.values():
+            timer.cancel()
+        for future in self._answers.values():
+            future.cancel()
+        current = asyncio.current_task()
+        for task in self._tasks.values():
+            if task is not current:
+                task.cancel()
+        if self.state.status != "completed":
+            for child in self._children.values():
+                child.cancel(f"parent-{self.state.status}", "system", parent_run_id=self.record.run_id)
+        self._tasks.clear()
+        self._answers.clear()
+        self._timers.clear()
+        self.finished.latch()
+        self._host.run_finished(self)
+
+    def abandon(self) -> None:
+        """Forget what is still due, because the host closes; the log stays as it is."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+
+    # -- starting -----------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin at the beginning."""
+        record = self.record
+        payload: JsonObject = {
+            "workflowId": record.workflow.id,
+            "inputs": record.inputs,
+            "transport": "rest",
+            "engineVersion": str(record.engine_version),
+        }
+        if record.tenant is not None:
+            payload["owner"] = {"tenant": record.tenant, "principal": record.principal}
+        if record.tags is not None:
+            payload["tags"] = list(record.tags)
+        if record.metadata is not None:
+            payload["metadata"] = record.metadata
+        self._arm_deadline()
+        self.append([Draft("run.started", payload)])
+        self._advance(record.workflow.nodes)
+
+    def inherit(self, history: Sequence[LoggedEvent]) -> None:
+        """Take over the part of a source's log that is history: same times, own ids."""
+        self.append([_copied(event, self.record, event.timestamp) for event in history])
+
+    def go_on(self) -> None:
+        """Continue live from the state that the log has led to."""
+        if self.state.next_sequence == 0:
+            self.start()
+            return
+        self._arm_deadline()
+        for node_id, node in list(self.state.nodes.items()):
+            if node.status in ("running", "suspended"):
+                self._spawn(node_id)
+        if self.state.breach is not None:
+            self._breach(self.state.breach, None, told=True)
+        self._advance(self.record.workflow.nodes)
+
+    def replay(self, recorded: Sequence[LoggedEvent]) -> None:
+        """Tell the recorded events again, with nothing done and nothing asked, then continue live."""
+        self.replaying = True
+        self._tasks[""] = self._host.spawn(self._replay(recorded), f"replay {self.record.run_id}")
+
+    async def _replay(self, recorded: Sequence[LoggedEvent]) -> None:
+        for start in range(0, len(recorded), _SLICE):
+            self.append([_copied(event, self.record, None) for event in recorded[start : start + _SLICE]])
+            await asyncio.sleep(0)  # a long log is not told in one breath: others want the loop too
+        self.replaying = False
+        self._tasks.pop("", None)
+        if not self.state.terminal:
+            self.go_on()
+
+    # -- walking the graph --------------------------------------------------------------------
+
+    def _advance(self, candidates: Iterable[str]) -> None:
+        """Decide about nodes whose surroundings have changed, and about those that follow from it."""
+        queue = deque(candidates)
+        while queue and not self.state.terminal and not self.cancelling:
+            if self._pause_requested or self.state.status == "paused":
+                break  # all nodes are looked at again when the run is resumed
+            node_id = queue.popleft()
+            decision = decide(self.state, node_id)
+            if isinstance(decision, Skip):
+                self.append([Draft("node.skipped", {"nodeId": node_id, "reason": decision.reason}, node_id)])
+                queue.extend(successors(self.record.workflow, node_id))
+            elif isinstance(decision, Fail):
+                queue.extend(self._node_failed(node_id, decision.failure, attempts=1))
+            elif isinstance(decision, Run):
+                self._start_node(self.record.workflow.nodes[node_id])
+        self._check_finished()
+
+    def _start_node(self, node: Node) -> None:
+        limit = self.record.max_executions
+        if self.state.executions >= limit:
+            breach = {"kind": "node-executions", "limit": limit, "observed": limit + 1, "nodeId": node.id}
+            self._breach(breach, node.id)
+            return
+        self.append(
+            [Draft("node.started", {"nodeId": node.id, "typeId": node.type_id, "attempt": 0}, node.id)]
+        )
+        self._spawn(node.id)
+
+    def _spawn(self, node_id: str) -> None:
+        node = self.record.workflow.nodes[node_id]
+        self._tasks[node_id] = self._host.spawn(self._run_node(node), f"{self.record.run_id}/{node_id}")
+
+    def _check_finished(self) -> None:
+        if not self.state.terminal and not self.cancelling and finished(self.state):
+            failure = unhandled_failure(self.state)
+            if failure is not None:
+                self._fail(failure[1], failure[0])
+            else:
+                payload = {"outputs": run_outputs(self.state), "durationMs": self._elapsed_ms()}
+                self.append([Draft("run.completed", payload)])
+        self._pause_if_drained()
+
+    # -- one node -----------------------------------------------------------------------------
+
+    async def _run_node(self, node: Node) -> None:
+        attempt = self.state.nodes[node.id].attempt
+        while True:
+            try:
+                drafts = await self._attempt(node, attempt)
+            except NodeFailure as failure:
+                if failure.retryable is False or attempt >= self._max_retries(node):
+                    await self.gate()
+                    self._tasks.pop(node.id, None)
+                    self._advance(self._node_failed(node.id, failure, attempts=attempt + 1))
+                    return
+                attempt += 1
+                await self._retry(node, attempt, failure)
+                continue
+            await self.gate()
+            self._tasks.pop(node.id, None)
+            self.append(drafts)
+            self._advance(successors(self.record.workflow, node.id))
+            return
+
+    async def _attempt(self, node: Node, attempt: int) -> list[Draft]:
+        """Run the node's behaviour once; this is the boundary behind which a bug is a failed node."""
+        try:
+            context = NodeContext(self, node, resolve_inputs(self.state, node), attempt)
+            outputs = await BEHAVIOURS[node.type_id](context)
+            return self._completion(context, outputs)
+        except NodeFailure:
+            raise
+        except Exception as error:
+            logger.exception("node %s of run %s broke", node.id, self.record.run_id)
+            message = f"Node {node.id} broke: {type(error).__name__}."
+            raise NodeFailure("internal_error", message, retryable=False) from error
+
+    def _completion(self, context: NodeContext, outputs: JsonObject) -> list[Draft]:
+        """Return the events of a node's end: its channel writes, its variables, its completion."""
+        node, now = context.node, self.clock.time()
+        drafts: list[Draft] = []
+        writes = node.config.get("writes", [])
+        already = self.state.nodes[node.id].written
+        for write in (writes if is_array(writes) else [])[already:]:
+            spec = self.record.workflow.channels.get(str(write.get("channel")))
+            if spec is None:
+                raise NodeFailure("channel_unknown", f"There is no channel {write.get('channel')!r}.")
+            value = context.fill(write.get("value"), output=outputs)
+            spec.check_write(value, node.id, node.type_id)
+            payload: JsonObject = {
+                "channel": spec.name,
+                "value": spec.stored(value, round(now * 1000)),
+                "reducer": spec.reducer,
+                "nodeId": node.id,
+                "writtenAt": timestamp(now),
+                "schemaVersion": spec.schema_version,
+            }
+            drafts.append(Draft("channel.written", payload, node.id))
+        variables = dict(context.variables)
+        if isinstance(name := node.config.get("outputVariable"), str):
+            variables[name] = outputs
+        for name, value in variables.items():
+            changed: JsonObject = {"name": name, "next": value, "nodeId": node.id}
+            if name in self.state.variables:
+                changed["previous"] = self.state.variables[name]
+            drafts.append(Draft("variable.changed", changed, node.id))
+        started = self.state.nodes[node.id].started_at
+        duration = 0 if started is None else max(0, round(now * 1000) - milliseconds(started))
+        done = {"nodeId": node.id, "outputs": outputs, "durationMs": duration}
+        return [*drafts, Draft("node.completed", done, node.id)]
+
+    def _max_retries(self, node: Node) -> int:
+        own = node.settings.get("maxRetries")
+        return int(own) if is_number(own) else self.record.workflow.max_retries
+
+    async def _retry(self, node: Node, attempt: int, failure: NodeFailure) -> None:
+        delay = node.settings.get("retryDelayMs", 0)
+        delay_ms = int(delay) if is_number(delay) and delay > 0 else 0
+        await self.gate()
+        payload = {"nodeId": node.id, "attempt": attempt, "delayMs": delay_ms, "lastError": failure.error()}
+        self.append([Draft("node.retried", payload, node.id)])
+        await sleep(self.clock, delay_ms / 1000)
+
+    def _node_failed(self, node_id: str, failure: NodeFailure, attempts: int) -> list[str]:
+        """Note a failed node; return the nodes that may deal with it, unless the run is over."""
+        payload = {"nodeId": node_id, "error": failure.error(), "attempts": attempts}
+        self.append([Draft("node.failed", payload, node_id)])
+        if ends_the_run(self.record.workflow, node_id):
+            self._fail(failure.error(), node_id)
+            return []
+        return successors(self.record.workflow, node_id)
+
+    # -- what nodes may use (see context.RunAccess) --------------------------------------------
+
+    async def gate(self) -> None:
+        """Wait while the run is paused."""
+        while self.state.status == "paused":
+            await wait_any([self.changed], self.clock)
+
+    async def answer(self, interrupt_id: str) -> Any:
+        """Wait for the answer to a question; fail when it has a time limit that runs out."""
+        entry = self.state.interrupts[interrupt_id]
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._answers[interrupt_id] = future
+        limit = entry.request.get("timeoutMs")
+        if is_number(limit) and limit > 0:
+            self._timers[interrupt_id] = self.clock.call_later(limit / 1000, lambda: self._expire(entry))
+        self._pause_if_drained()
+        try:
+            return await future
+        finally:
+            timer = self._timers.pop(interrupt_id, None)
+            if timer is not None:
+                timer.cancel()
+
+    def _expire(self, entry: InterruptState) -> None:
+        future = self._answers.pop(entry.id, None)
+        if future is not None and not future.done():
+            self.append(timed_out(entry))
+            message = f"Nobody answered node {entry.node_id} in time."
+            future.set_exception(NodeFailure("interrupt_timeout", message, retryable=False))
+
+    def child(self, node_id: str, workflow_id: str, inputs: JsonObject) -> ChildRun:
+        """Start a child run, or find the one that the node had started before."""
+        known = self.state.nodes[node_id].child_run_id
+        if known is not None:
+            child = self._host.controller(known)
+            if child is None:
+                raise NodeFailure("sub_workflow_unavailable", f"The child run {known} is gone.")
+        else:
+            child = self._host.start_child(self, node_id, workflow_id, inputs)
+            payload = {
+                "childRunId": child.record.run_id,
+                "childWorkflowId": workflow_id,
+                "childStatus": child.status,
+            }
+            self.append([Draft("node.dispatched", payload, node_id)])
+        if child.record.parent_run_id == self.record.run_id:
+            self._children[child.record.run_id] = child
+        return child
+
+    # -- what callers may do --------------------------------------------------------------------
+
+    def resolve(self, entry: InterruptState, value: Any, principal: str) -> None:
+        """Take an answer that has been checked; the wait ends unless a quorum needs more."""
+        if not is_final(entry, value):
+            self.append(vote(entry, value))
+            return
+        decided_by = str(value["decidedBy"]) if entry.kind == "approval" and is_object(value) else principal
+        self.append(resolution(entry, value, decided_by, timestamp(self.clock.time())))
+        future = self._answers.pop(entry.id, None)
+        if future is not None and not future.done():
+            future.set_result(value)
+
+    def cancel(self, reason: str | None, principal: str, *, parent_run_id: str | None = None) -> str:
+        """Cancel the run and its children; return ``cancelled``, or ``cancelling`` while nodes clean up."""
+        if self.state.terminal or self.cancelling:
+            return self.status
+        payload: JsonObject = {"cancelledBy": principal}
+        if reason is not None:
+            payload["reason"] = reason
+        if parent_run_id is not None:
+            payload["parentRunId"] = parent_run_id
+        running = [node_id for node_id, node in self.state.nodes.items() if node.status == "running"]
+        cleanup_ms = max((self._cleanup_ms(node_id) for node_id in running), default=0.0)
+        if cleanup_ms > 0:
+            self.cancelling = True
+            self._timers.pop("deadline").cancel()
+            for task in self._tasks.values():
+                task.cancel()
+            self._timers["cleanup"] = self.clock.call_later(
+                cleanup_ms / 1000, lambda: self._cancelled(payload)
+            )
+            self.changed.notify()
+        else:
+            self._cancelled(payload)
+        return self.status
+
+    def _cleanup_ms(self, node_id: str) -> float:
+        value = self.record.workflow.nodes[node_id].config.get("cleanupMs", 0)
+        return float(value) if is_number(value) else 0.0
+
+    def _cancelled(self, payload: JsonObject) -> None:
+        drafts = self._open_nodes("run cancelled")
+        self.append([*drafts, Draft("run.cancelled", {**payload, "durationMs": self._elapsed_ms()})])
+
+    def pause(self, reason: str | None, *, immediate: bool) -> str | None:
+        """Pause now, or when the nodes that are running have ended; return the time if it is now."""
+        self._pause_requested = True
+        self._pause_reason = reason
+        if immediate and not self.replaying:
+            self._paused()
+        else:
+            self._pause_if_drained()
+        return self.state.paused_at
+
+    @property
+    def pause_requested(self) -> bool:
+        """Whether a pause waits for nodes to end."""
+        return self._pause_requested
+
+    def resume(self, reason: str | None) -> str:
+        """Go on after a pause, or take back one that has not come about yet; return the time."""
+        self._pause_requested = False
+        now = timestamp(self.clock.time())
+        if self.state.status == "paused":
+            self.append([Draft("run.resumed", {} if reason is None else {"reason": reason})])
+        self._advance(self.record.workflow.nodes)
+        return now
+
+    def _pause_if_drained(self) -> None:
+        if not self._pause_requested or self.replaying or self.state.terminal:
+            return
+        if not any(node.status == "running" for node in self.state.nodes.values()):
+            self._paused()
+
+    def _paused(self) -> None:
+        self._pause_requested = False
+        payload = {} if self._pause_reason is None else {"reason": self._pause_reason}
+        self.append([Draft("run.paused", payload)])
+
+    # -- limits -----------------------------------------------------------------------------------
+
+    def _arm_deadline(self) -> None:
+        limit = self.record.timeout_ms
+        self._timers["deadline"] = self.clock.call_later(limit / 1000, self._deadline)
+
+    def _deadline(self) -> None:
+        limit = self.record.timeout_ms
+        observed = max(self._elapsed_ms(), int(limit) + 1)
+        self._breach({"kind": "run-duration", "limit": limit, "observed": observed}, None)
+
+    def _breach(self, breach: JsonObject, node_id: str | None, *, told: bool = False) -> None:
+        """End the run because of a limit."""
+        if breach["kind"] == "run-duration":
+            code, message = "run_timeout", f"The run took longer than {breach['limit']} ms."
+        else:
+            code = "recursion_limit_exceeded"
+            message = f"The run needs more than {breach['limit']} node executions."
+        if not told:
+            self.append([Draft("cap.breached", breach, node_id)])
+        self._fail({"code": code, "message": message, "details": {"limit": breach["limit"]}}, node_id)
+
+    def _fail(self, error: JsonObject, node_id: str | None) -> None:
+        payload: JsonObject = {"error": error, "durationMs": self._elapsed_ms()}
+        if node_id is not None:
+            payload["failedNodeId"] = node_id
+        self.append([*self._open_nodes("run failed"), Draft("run.failed", payload)])
+
+    def _open_nodes(self, reason: str) -> list[Draft]:
+        """Return the events that end the nodes which have begun and not ended."""
+        return [
+            Draft("node.cancelled", {"nodeId": node_id, "reason": reason}, node_id)
+            for node_id, node in self.state.nodes.items()
+            if node.status in ("running", "suspended")
+        ]
+
+    def _elapsed_ms(self) -> int:
+        started = self.state.started_at
+        return 0 if started is None else max(0, round(self.clock.time() * 1000) - milliseconds(started))
+
+
+def _copied(event: LoggedEvent, record: RunRecord, at: str | None) -> Draft:
+    """Copy an event of another run: what the payload says stays, except for which run is speaking."""
+    payload = event.payload
+    if payload.get("runId") == event.run_id:
+        payload = {**payload, "runId": record.run_id}
+    return Draft(event.type, payload, event.node_id, timestamp=at)

@@ -1,0 +1,194 @@
+"""Serving the host on a port, with uvicorn; ``python -m openwop.devhost`` is :func:`main`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+import uvicorn
+
+from openwop.devhost.api_events import CLOSING
+from openwop.devhost.clock import Signal
+from openwop.devhost.errors import WorkflowDefinitionError
+from openwop.devhost.host import DEFAULT_API_KEY, DevHost
+from openwop.devhost.json_values import JsonObject, decode, is_object
+
+STOP_SECONDS = 3
+READY_LINE = "openwop devhost ready on {base_url}"
+
+
+class _Uvicorn(uvicorn.Server):
+    """uvicorn, which says when it listens, leaves signals alone, and ends open streams when it stops."""
+
+    def __init__(self, config: uvicorn.Config, closing: Signal) -> None:
+        super().__init__(config)
+        self.ready = asyncio.Event()
+        self._closing = closing
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._closing.latch()  # open streams would otherwise keep their connections, and with them the server
+        await super().shutdown(sockets)
+
+
+class LoopServer:
+    """Serves an ASGI application on a socket for as long as the context lasts.
+
+    Args:
+        app: The application.
+        listener: The socket, bound and listening; the server closes it.
+    """
+
+    def __init__(self, app: Any, listener: socket.socket) -> None:
+        self._listener = listener
+        closing = Signal()
+
+        async def with_closing(scope: Any, receive: Any, send: Any) -> None:
+            await app(
+                {**scope, "extensions": {**scope.get("extensions", {}), CLOSING: closing}}, receive, send
+            )
+
+        config = uvicorn.Config(
+            with_closing,
+            lifespan="off",
+            ws="none",
+            access_log=False,  # a path may hold an interrupt token, which is a secret
+            log_level="warning",
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=STOP_SECONDS,
+        )
+        self._server = _Uvicorn(config, closing)
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        self._task = loop.create_task(
+            self._server.serve(sockets=[self._listener]), name="openwop devhost server"
+        )
+        ready = loop.create_task(self._server.ready.wait())
+        await asyncio.wait({self._task, ready}, return_when=asyncio.FIRST_COMPLETED)
+        if self._task.done():
+            ready.cancel()
+            await self._task
+            raise RuntimeError("the server stopped before it was ready")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.should_exit = True
+        assert self._task is not None
+        try:
+            await self._task
+        finally:
+            self._listener.close()
+
+
+async def serve_until_stopped(devhost: DevHost, *, host: str = "127.0.0.1", port: int = 0) -> None:
+    """Serve a host until SIGINT or SIGTERM, and say where it is in one line on standard output.
+
+    Args:
+        devhost: The host; it is entered and closed here.
+        host: The address to listen on.
+        port: The port; 0 takes a free one.
+    """
+    stop = asyncio.Event()
+    with _signals(stop):
+        async with devhost, devhost.serve(host=host, port=port) as base_url:
+            sys.stdout.write(READY_LINE.format(base_url=base_url) + "\n")
+            sys.stdout.flush()
+            await stop.wait()
+
+
+@contextlib.contextmanager
+def _signals(stop: asyncio.Event) -> Generator[None, None, None]:
+    """Set ``stop`` on SIGINT and SIGTERM, for as long as the context lasts."""
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(stop.set)
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def load_workflows(directory: Path) -> list[JsonObject]:
+    """Read every ``*.json`` file of a directory as a workflow definition.
+
+    Raises:
+        WorkflowDefinitionError: A file is not a JSON object.
+        OSError: The directory or a file cannot be read.
+    """
+    if not directory.is_dir():
+        raise NotADirectoryError(f"{directory} is not a directory")
+    documents: list[JsonObject] = []
+    for path in sorted(directory.glob("*.json")):
+        try:
+            document = decode(path.read_bytes())
+        except ValueError as error:
+            raise WorkflowDefinitionError(f"{path}: {error}") from error
+        if not is_object(document):
+            raise WorkflowDefinitionError(f"{path}: a workflow definition is a JSON object")
+        documents.append(document)
+    return documents
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    program = argparse.ArgumentParser(prog="python -m openwop.devhost", description="Serve an OpenWOP host.")
+    program.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    program.add_argument(
+        "--port", type=int, default=3737, help="port; 0 takes a free one (default: %(default)s)"
+    )
+    program.add_argument(
+        "--key",
+        action="append",
+        metavar="KEY",
+        help=f"an API key to accept, repeatable (default: {DEFAULT_API_KEY})",
+    )
+    program.add_argument(
+        "--workflows",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="a directory of *.json definitions",
+    )
+    program.add_argument(
+        "--keepalive", type=float, default=15.0, metavar="SECONDS", help="(default: %(default)s)"
+    )
+    return program
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve a host as the command line asks for; return the exit status."""
+    options = parser().parse_args(arguments)
+    try:
+        documents = [document for directory in options.workflows for document in load_workflows(directory)]
+        devhost = DevHost(
+            api_keys=options.key or [DEFAULT_API_KEY], workflows=documents, keepalive_s=options.keepalive
+        )
+        asyncio.run(serve_until_stopped(devhost, host=options.host, port=options.port))
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"openwop devhost: {error}\n")
+        return 2
+    return 0
