@@ -239,13 +239,10 @@ def _aiohttp_sender(context: ssl.SSLContext | None, asyncio_runs: bool) -> Direc
     if not asyncio_runs:
         raise ConfigurationError("transport: 'aiohttp' runs on asyncio only; leave it out under trio")
     try:
-        from aiohttp import ClientSession, DummyCookieJar, TCPConnector
-        from httpx_aiohttp import AiohttpTransport
+        from openwop._http.aiohttp_sender import make_transport
     except ImportError:
         raise ConfigurationError(
             "transport: 'aiohttp' needs an extra: pip install 'openwop[aiohttp]'"
         ) from None
-    connector = TCPConnector(limit=0, ssl=context if context is not None else True)
-    session = ClientSession(connector=connector, cookie_jar=DummyCookieJar(), auto_decompress=False)
     # It reports a connection that closed after the request as a connect timeout, so nothing proves "not sent".
-    return DirectSender(AiohttpTransport(client=session), proves_not_sent=False)
+    return DirectSender(make_transport(context), proves_not_sent=False)

@@ -1,0 +1,62 @@
+"""The faster transport of the extra ``openwop[aiohttp]``: aiohttp under httpx's interface, on asyncio."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+__all__ = ["make_transport"]
+
+
+class _Body(httpx.AsyncByteStream):
+    """The body of one answer; what aiohttp raises in the middle of it becomes httpx's own error."""
+
+    def __init__(self, stream: httpx.AsyncByteStream) -> None:
+        self._stream = stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in self._stream:
+                yield chunk
+        except aiohttp.ClientError as error:
+            raise httpx.RemoteProtocolError(_reason(error)) from error
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+class _Transport(httpx.AsyncBaseTransport):
+    """httpx-aiohttp maps connection errors only; an answer that is not HTTP would come out as aiohttp's error."""
+
+    def __init__(self, inner: AiohttpTransport) -> None:
+        self._inner = inner
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        try:
+            response = await self._inner.handle_async_request(request)
+        except aiohttp.ClientError as error:
+            raise httpx.RemoteProtocolError(_reason(error)) from error
+        if isinstance(response.stream, httpx.AsyncByteStream):
+            response.stream = _Body(response.stream)
+        return response
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+def _reason(error: aiohttp.ClientError) -> str:
+    # aiohttp's own text of a protocol error quotes the URL, which may hold a token.
+    return error.message if isinstance(error, aiohttp.ClientResponseError) else type(error).__name__
+
+
+def make_transport(ssl_context: ssl.SSLContext | None) -> httpx.AsyncBaseTransport:
+    """A transport over a session of its own, in the running event loop; ``None`` leaves TLS at aiohttp's default."""
+    connector = aiohttp.TCPConnector(limit=0, ssl=ssl_context if ssl_context is not None else True)
+    session = aiohttp.ClientSession(
+        connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
+    )
+    return _Transport(AiohttpTransport(client=session))

@@ -1,0 +1,49 @@
+"""The same tests over every way to the wire: our transport, a caller's client, aiohttp, and stock httpx under trio."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import httpx
+import pytest
+
+from openwop import AsyncOpenwopClient
+from support.clients import MakeClient
+from support.fault_server import FaultServer
+
+VARIANTS = ("own", "caller", "aiohttp", "trio")
+
+
+@pytest.fixture(params=VARIANTS)
+def variant(request: pytest.FixtureRequest) -> str:
+    """Which way to the wire the test takes."""
+    return str(request.param)
+
+
+@pytest.fixture
+def anyio_backend(variant: str) -> str:
+    """Run the test on the loop that its variant needs."""
+    return "trio" if variant == "trio" else "asyncio"
+
+
+@pytest.fixture
+async def make_client(variant: str) -> AsyncIterator[MakeClient]:
+    """Make clients that are closed when the test ends.  Without ``protocol=`` they do not ask for discovery."""
+    async with AsyncExitStack() as stack:
+
+        def make(server: FaultServer | str, **options: Any) -> AsyncOpenwopClient:
+            base_url = server if isinstance(server, str) else server.base_url
+            options = {"protocol": "1", "timeout": 5.0, **options}
+            if variant == "caller":
+                http_client = httpx.AsyncClient(trust_env=False)
+                stack.push_async_callback(http_client.aclose)
+                options.setdefault("http_client", http_client)
+            elif variant == "aiohttp":
+                options["transport"] = "aiohttp"
+            client = AsyncOpenwopClient(base_url, **options)
+            stack.push_async_callback(client.aclose)
+            return client
+
+        yield make
