@@ -13,11 +13,17 @@ Example::
 
 from __future__ import annotations
 
-from openwop.devhost.access import ApiKey
-from openwop.devhost.errors import HostError, WorkflowDefinitionError
-from openwop.devhost.host import DEFAULT_API_KEY, DevHost
-from openwop.devhost.options import Limits
-from openwop.devhost.transport import InProcessTransport
+try:
+    from openwop.devhost.access import ApiKey
+    from openwop.devhost.errors import HostError, WorkflowDefinitionError
+    from openwop.devhost.host import DEFAULT_API_KEY, DevHost
+    from openwop.devhost.options import Limits
+    from openwop.devhost.transport import InProcessTransport
+except ModuleNotFoundError as error:
+    if error.name not in ("starlette", "uvicorn", "yaml"):
+        raise
+    message = f"openwop.devhost needs {error.name}: pip install 'openwop[devhost]'"
+    raise ModuleNotFoundError(message, name=error.name) from error
 
 __all__ = [
     "DEFAULT_API_KEY",

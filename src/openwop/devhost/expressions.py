@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from operator import add, mul, sub, truediv
+from operator import add, mul, sub
 from typing import Any, cast
 
 from openwop.devhost.json_values import encode, is_array, is_number, is_object, same
@@ -49,7 +49,12 @@ _PRECEDENCE = {"??": 1, "||": 2, "&&": 3} | dict.fromkeys(("==", "!=", "<", "<="
 _PRECEDENCE.update({"+": 6, "-": 6, "*": 7, "/": 7})
 _NOT_PRECEDENCE = 4
 _UNARY_PRECEDENCE = 8
-_ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {"+": add, "-": sub, "*": mul, "/": truediv}
+_ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
+    "+": add,
+    "-": sub,
+    "*": mul,
+    "/": lambda left, right: left / right,
+}
 
 
 class ExpressionError(ValueError):

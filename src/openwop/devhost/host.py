@@ -214,6 +214,7 @@ class DevHost:
         headers = httpx.Headers(options.pop("headers", None))
         if authenticated:
             headers.setdefault("Authorization", f"Bearer {self.api_key}")
+        options.setdefault("timeout", 30.0)
         client = httpx.AsyncClient(
             transport=self.transport(), base_url=IN_PROCESS_URL, headers=headers, **options
         )

@@ -76,7 +76,7 @@ class IdempotencyCache:
             raise invalid(message, field="Idempotency-Key")
         self._evict()
         slot = (tenant, operation, key)
-        digest = hashlib.sha256(canonical(body).encode()).hexdigest()
+        digest = hashlib.sha256(canonical(body).encode(errors="surrogatepass")).hexdigest()
         record = self._records.get(slot)
         if record is None:
             self._records[slot] = _Record(digest, self._clock.time())
@@ -92,7 +92,9 @@ class IdempotencyCache:
 
     def keep(self, slot: tuple[str, str, str], reply: StoredReply) -> None:
         """Remember the answer of a claimed key."""
-        self._records[slot].reply = reply
+        record = self._records.get(slot)
+        if record is not None:
+            record.reply = reply
 
     def drop(self, slot: tuple[str, str, str]) -> None:
         """Forget a key."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from openwop.devhost.engine import InterruptState
-from openwop.devhost.errors import HostError, invalid
+from openwop.devhost.errors import HostError, NodeFailure, invalid
 from openwop.devhost.json_values import JsonObject, is_array, is_object
 from openwop.devhost.records import Draft
 from openwop.devhost.schema import SchemaViolation, check
@@ -33,6 +33,46 @@ _APPROVAL_FIELDS = (
     "approverRoleRefs",
     "audience",
 )
+_TIMEOUT: JsonObject = {"type": "integer", "minimum": 0}
+_DATA_SCHEMAS: dict[str, JsonObject] = {
+    "approval": {
+        "type": "object",
+        "properties": {
+            **{name: {"type": "string", "minLength": 1} for name in ("artifactId", "artifactType", "title")},
+            "description": {"type": "string"},
+            "actions": {
+                "type": "array",
+                "minItems": 1,
+                "items": {"enum": list(APPROVAL_ACTIONS)},
+                "uniqueItems": True,
+            },
+            "requiredApprovals": {"type": "integer", "minimum": 1},
+            "approversList": {"type": "array", "items": {"type": "string"}},
+            "rejectionPolicy": {"enum": ["single-veto", "majority"]},
+        },
+    },
+    "clarification": {
+        "type": "object",
+        "properties": {
+            "questions": {
+                "type": "array",
+                "minItems": 1,
+                "items": {
+                    "type": "object",
+                    "required": ["id", "question"],
+                    "properties": {
+                        "id": {"type": "string", "minLength": 1},
+                        "question": {"type": "string", "minLength": 1},
+                        "schema": {"type": "object"},
+                    },
+                    "additionalProperties": False,
+                },
+            },
+            "contextType": {"type": "string"},
+        },
+    },
+    "external-event": {"type": "object", "properties": {"correlation": {"type": "object"}}},
+}
 _LEGACY_DECISIONS = {"approved": "accept", "rejected": "reject"}
 
 
@@ -65,13 +105,20 @@ def external_event_data(config: JsonObject) -> JsonObject:
 
 
 def request(kind: str, key: str, data: JsonObject, config: JsonObject) -> JsonObject:
-    """Return the interrupt payload (``suspend-request``) of a question."""
-    payload: JsonObject = {"kind": kind, "key": key, "data": data}
-    if "resumeSchema" in config:
-        payload["resumeSchema"] = config["resumeSchema"]
-    if "timeoutMs" in config:
-        payload["timeoutMs"] = config["timeoutMs"]
-    return payload
+    """Return the interrupt payload (``suspend-request``) of a question.
+
+    Raises:
+        NodeFailure: ``config_invalid``, when the node's config does not make one.
+    """
+    options: JsonObject = {name: config[name] for name in ("resumeSchema", "timeoutMs") if name in config}
+    try:
+        check(data, _DATA_SCHEMAS[kind])
+        check(options, {"properties": {"resumeSchema": {"type": "object"}, "timeoutMs": _TIMEOUT}})
+    except SchemaViolation as violation:
+        raise NodeFailure(
+            "config_invalid", f"The node cannot ask: {violation}.", retryable=False
+        ) from violation
+    return {"kind": kind, "key": key, "data": data, **options}
 
 
 def announcement(

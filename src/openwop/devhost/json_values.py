@@ -10,6 +10,7 @@ JsonObject = dict[str, Any]
 JsonArray = list[Any]
 
 REDACTED = "[REDACTED]"
+MAX_DEPTH = 100
 
 
 def is_object(value: object) -> TypeGuard[JsonObject]:
@@ -29,19 +30,26 @@ def is_number(value: object) -> TypeGuard[int | float]:
 
 def encode(value: object) -> bytes:
     """Encode a value as compact UTF-8 JSON, without any line break."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    try:
+        return text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair: JSON can spell it, UTF-8 cannot
+        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
 
 
 def decode(text: bytes | str) -> Any:
-    """Decode JSON as RFC 8259 has it: no ``NaN``, no ``Infinity``.
+    """Decode JSON as RFC 8259 has it: no ``NaN``, no ``Infinity``, at most :data:`MAX_DEPTH` levels.
 
     Raises:
-        ValueError: The text is not JSON, is not UTF-8, or is nested too deeply to be read.
+        ValueError: The text is not JSON, is not UTF-8, is nested too deeply, or has a number that is too large.
     """
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+        if depth(value) <= MAX_DEPTH:
+            return value
     except RecursionError:
-        raise ValueError("JSON is nested too deeply") from None
+        pass  # far deeper than that
+    raise ValueError(f"JSON is nested more than {MAX_DEPTH} levels deep")
 
 
 def canonical(value: object) -> str:
@@ -89,6 +97,13 @@ def _normalised(value: object) -> object:
         return [_normalised(item) for item in value]
     if isinstance(value, float) and math.isfinite(value) and value.is_integer():
         return int(value)
+    return value
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is too large a number")
     return value
 
 

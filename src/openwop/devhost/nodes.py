@@ -138,7 +138,9 @@ async def sub_workflow(context: NodeContext) -> JsonObject:
     config = context.config
     state = context.state
     scope = {**scope_of(state, context.node), "input": context.inputs}
-    inputs: JsonObject = dict(context.inputs)
+    inputs: JsonObject = {
+        port: value for port, value in context.inputs.items() if port in context.node.inputs
+    }
     for child_name, parent_name in config.get("inputMapping", {}).items():
         named = isinstance(parent_name, str) and parent_name in state.variables
         inputs[child_name] = state.variables[parent_name] if named else _computed(context, parent_name, scope)

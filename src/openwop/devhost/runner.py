@@ -14,6 +14,7 @@ from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any, Protocol
 
 from openwop.devhost.clock import Clock, Signal, Timer, milliseconds, sleep, timestamp, wait_any
+from openwop.devhost.completion import completion
 from openwop.devhost.context import ChildRun, NodeContext
 from openwop.devhost.definition import Node
 from openwop.devhost.engine import InterruptState, RunState
@@ -31,7 +32,7 @@ from openwop.devhost.graph import (
     unhandled_failure,
 )
 from openwop.devhost.interrupts import is_final, resolution, timed_out, vote
-from openwop.devhost.json_values import JsonObject, is_array, is_number, is_object
+from openwop.devhost.json_values import JsonObject, is_number, is_object
 from openwop.devhost.nodes import BEHAVIOURS
 from openwop.devhost.records import TERMINAL_EVENTS, Draft, LoggedEvent, RunRecord
 from openwop.devhost.store import RunStore
@@ -269,47 +270,13 @@ class RunController:
         try:
             context = NodeContext(self, node, resolve_inputs(self.state, node), attempt)
             outputs = await BEHAVIOURS[node.type_id](context)
-            return self._completion(context, outputs)
+            return completion(context, outputs, self.clock.time())
         except NodeFailure:
             raise
         except Exception as error:
             logger.exception("node %s of run %s broke", node.id, self.record.run_id)
             message = f"Node {node.id} broke: {type(error).__name__}."
             raise NodeFailure("internal_error", message, retryable=False) from error
-
-    def _completion(self, context: NodeContext, outputs: JsonObject) -> list[Draft]:
-        """Return the events of a node's end: its channel writes, its variables, its completion."""
-        node, now = context.node, self.clock.time()
-        drafts: list[Draft] = []
-        writes = node.config.get("writes", [])
-        already = self.state.nodes[node.id].written
-        for write in (writes if is_array(writes) else [])[already:]:
-            spec = self.record.workflow.channels.get(str(write.get("channel")))
-            if spec is None:
-                raise NodeFailure("channel_unknown", f"There is no channel {write.get('channel')!r}.")
-            value = context.fill(write.get("value"), output=outputs)
-            spec.check_write(value, node.id, node.type_id)
-            payload: JsonObject = {
-                "channel": spec.name,
-                "value": spec.stored(value, round(now * 1000)),
-                "reducer": spec.reducer,
-                "nodeId": node.id,
-                "writtenAt": timestamp(now),
-                "schemaVersion": spec.schema_version,
-            }
-            drafts.append(Draft("channel.written", payload, node.id))
-        variables = dict(context.variables)
-        if isinstance(name := node.config.get("outputVariable"), str):
-            variables[name] = outputs
-        for name, value in variables.items():
-            changed: JsonObject = {"name": name, "next": value, "nodeId": node.id}
-            if name in self.state.variables:
-                changed["previous"] = self.state.variables[name]
-            drafts.append(Draft("variable.changed", changed, node.id))
-        started = self.state.nodes[node.id].started_at
-        duration = 0 if started is None else max(0, round(now * 1000) - milliseconds(started))
-        done = {"nodeId": node.id, "outputs": outputs, "durationMs": duration}
-        return [*drafts, Draft("node.completed", done, node.id)]
 
     def _max_retries(self, node: Node) -> int:
         own = node.settings.get("maxRetries")
@@ -351,9 +318,7 @@ class RunController:
         try:
             return await future
         finally:
-            timer = self._timers.pop(interrupt_id, None)
-            if timer is not None:
-                timer.cancel()
+            self._disarm(interrupt_id)
 
     def _expire(self, entry: InterruptState) -> None:
         future = self._answers.pop(entry.id, None)
@@ -407,7 +372,7 @@ class RunController:
         cleanup_ms = max((self._cleanup_ms(node_id) for node_id in running), default=0.0)
         if cleanup_ms > 0:
             self.cancelling = True
-            self._timers.pop("deadline").cancel()
+            self._disarm("deadline")
             for task in self._tasks.values():
                 task.cancel()
             self._timers["cleanup"] = self.clock.call_later(
@@ -466,6 +431,11 @@ class RunController:
     def _arm_deadline(self) -> None:
         limit = self.record.timeout_ms
         self._timers["deadline"] = self.clock.call_later(limit / 1000, self._deadline)
+
+    def _disarm(self, name: str) -> None:
+        timer = self._timers.pop(name, None)
+        if timer is not None:
+            timer.cancel()
 
     def _deadline(self) -> None:
         limit = self.record.timeout_ms

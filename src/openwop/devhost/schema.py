@@ -90,8 +90,15 @@ def _string(value: str, schema: JsonObject, path: str) -> Iterator[SchemaViolati
         yield SchemaViolation(path, f"must have at least {schema['minLength']} character(s)")
     if len(value) > schema.get("maxLength", len(value)):
         yield SchemaViolation(path, f"must have at most {schema['maxLength']} characters")
-    if "pattern" in schema and re.search(str(schema["pattern"]), value) is None:
+    if "pattern" in schema and not _matches(str(schema["pattern"]), value):
         yield SchemaViolation(path, f"must match {schema['pattern']}")
+
+
+def _matches(pattern: str, value: str) -> bool:
+    try:
+        return re.search(pattern, value) is not None
+    except re.error:
+        return False  # a pattern that nobody can read is one that nothing matches
 
 
 def _number(value: float, schema: JsonObject, path: str) -> Iterator[SchemaViolation]:

@@ -99,7 +99,8 @@ class _Exchange:
         self._chunks: deque[bytes] = deque()
         self._buffered = 0
         self._head: tuple[int, list[tuple[bytes, bytes]]] | None = None
-        self._ended = False
+        self._complete = False  # the whole response has been written
+        self._ended = False  # the application has returned
         self._left = asyncio.Event()  # the reader has gone
         self._news = asyncio.Event()  # there is something to read
         self._room = asyncio.Event()  # there is room to write
@@ -174,7 +175,7 @@ class _Exchange:
         if chunk and self._request.method != "HEAD":
             self._chunks.append(chunk)
             self._buffered += len(chunk)
-        self._ended = not message.get("more_body", False)
+        self._complete = not message.get("more_body", False)
         self._news.set()
 
     # -- the reader's side ------------------------------------------------------------------------
@@ -190,10 +191,10 @@ class _Exchange:
     async def chunk(self) -> bytes | None:
         """Wait for the next piece of the body; None at its end."""
         while not self._chunks:
-            if self._failure is not None:
-                raise self._broken("the application broke off its response")
-            if self._ended:
+            if self._complete:
                 return None
+            if self._ended:
+                raise self._broken("the application broke off its response")
             await self._wait_for_news()
         chunk = self._chunks.popleft()
         self._buffered -= len(chunk)
