@@ -159,7 +159,7 @@ class AsyncRun:
             snapshot = await self._wait(on_interrupt)
         if snapshot is None:
             raise RunWaitTimeoutError(
-                f"run {self._id} was still going after {timeout:g} s", snapshot=await self._last_look()
+                f"run {self._id} was still going after {timeout:g} s", snapshot=await self.last_look()
             )
         error = outcome_error(snapshot) if check else None
         if error is not None:
@@ -184,7 +184,13 @@ class AsyncRun:
             raise lost
         return snapshot
 
-    async def _last_look(self) -> RunSnapshot | None:
+    async def last_look(self) -> RunSnapshot | None:
+        """The run's state if it can be had within two seconds, else ``None``; raises nothing.
+
+        Example::
+
+            snapshot = await run.last_look()
+        """
         with anyio.move_on_after(_LAST_LOOK_S):
             try:
                 return await self.snapshot()
@@ -428,7 +434,8 @@ async def execute(
             asked = True
             run = await start()
             return await run.result(on_interrupt=on_interrupt)
-        raise RunWaitTimeoutError(f"a run of {workflow_id} was still going after {timeout:g} s")
+        last = await run.last_look() if run is not None else None
+        raise RunWaitTimeoutError(f"a run of {workflow_id} was still going after {timeout:g} s", snapshot=last)
     except (RunFailedError, RunCancelledError):
         raise  # the run is over: there is nothing to cancel
     except BaseException as error:

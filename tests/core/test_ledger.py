@@ -114,6 +114,11 @@ def test_a_later_announcement_keeps_what_an_earlier_one_said() -> None:
     (interrupt,) = ledger.pending(snapshot("waiting-approval", "n"))
     assert interrupt.kind == "approval"
     assert isinstance(interrupt.data, ApprovalData)
+    late_id = fold(
+        event(1, "interrupt.requested", "n", {"kind": "approval", "data": APPROVAL}),
+        event(2, "node.suspended", "n", {"interruptId": "i7"}),
+    )
+    assert late_id.pending(snapshot("waiting-approval", "n"))[0].interrupt_id == "i7"
     again = fold(
         event(1, "node.suspended", "n", {"interruptId": "i9", "kind": "approval"}),
         event(2, "interrupt.requested", "n", {"kind": "approval", "data": APPROVAL}),

@@ -77,7 +77,9 @@ class InterruptLedger:
         canonical = event.type == "interrupt.requested"
         known = self._open.get(node_id)
         if known is not None and node_id in self._announced and not canonical:
-            return False  # the same wait in its legacy spelling; the canonical event has said more
+            # The same wait in its legacy spelling.  The canonical event has said more, but for the id.
+            known.interrupt_id = known.interrupt_id or _text(payload.get("interruptId"))
+            return False
         self._open[node_id] = self._interrupt(event, payload, node_id, known)
         if canonical:
             self._announced.add(node_id)

@@ -61,7 +61,7 @@ class Session:
         self.config = config
         self.shared = shared
         self.middleware = tuple(middleware)
-        self._policy = RetryPolicy(config.max_retries, config.max_retry_wait, config.total_timeout)
+        self.policy = RetryPolicy(config.max_retries, config.max_retry_wait, config.total_timeout)
         self._base_headers = {"User-Agent": USER_AGENT, **config.headers}
 
     @property
@@ -126,9 +126,9 @@ class Session:
     ) -> tuple[Answer, ApiRequest]:
         """Attempts of one request until one succeeds or the policy gives up; raises the typed error then."""
         policy = replace(
-            self._policy,
-            total_timeout=self._policy.total_timeout + hold_s,
-            max_retries=self._policy.max_retries if max_retries is None else max_retries,
+            self.policy,
+            total_timeout=self.policy.total_timeout + hold_s,
+            max_retries=self.policy.max_retries if max_retries is None else max_retries,
         )
         per_attempt = (self.config.timeout if timeout is None else timeout) + hold_s
 
@@ -153,7 +153,7 @@ class Session:
         async def attempt(current: ApiRequest, key: str | None, time_left: float) -> StreamResponse:
             return await self._attempt_stream(current, key, min(self.config.timeout, time_left))
 
-        return await self._retrying(request, self._policy, attempt)
+        return await self._retrying(request, self.policy, attempt)
 
     async def _retrying(
         self,
@@ -202,7 +202,7 @@ class Session:
         self, request: ApiRequest, key: str | None, limit: float, long_poll: bool
     ) -> tuple[Answer, ApiRequest]:
         if limit <= 0:
-            raise _out_of_time(request, self._policy.total_timeout)
+            raise _out_of_time(request, self.policy.total_timeout)
 
         async def transmit(outgoing: ApiRequest) -> AttemptResponse:
             answer = await self.shared.transport.send(outgoing, timeout=limit, long_poll=long_poll)
@@ -222,7 +222,7 @@ class Session:
 
     async def _attempt_stream(self, request: ApiRequest, key: str | None, limit: float) -> StreamResponse:
         if limit <= 0:
-            raise _out_of_time(request, self._policy.total_timeout)
+            raise _out_of_time(request, self.policy.total_timeout)
         streams: list[StreamResponse] = []
 
         async def transmit(outgoing: ApiRequest) -> AttemptResponse:

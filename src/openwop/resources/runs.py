@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, overload
 
 from openwop._core import operations as ops
+from openwop._core.resume import StreamPolicy
 from openwop.errors import InvalidRequestError, RequestValidationError, ResponseDecodeError
 from openwop.models.checks import check_id
 from openwop.models.events import EventPage, MessageChunk, RunEvent
@@ -29,6 +30,7 @@ from openwop.models.runs import (
 )
 from openwop.resources._base import AsyncResource, body, raw
 from openwop.resources._event_source import RunEventSource, checked_poll
+from openwop.streaming.link import StreamSettings
 from openwop.streaming.stream import AsyncEventStream
 
 __all__ = ["AsyncRuns", "AsyncRunsWithRawResponse"]
@@ -225,15 +227,10 @@ class AsyncRuns(AsyncResource):
                 async for event in events:
                     print(event.sequence, event.type)
         """
-        config = self._session.config
-        return AsyncEventStream(
-            RunEventSource(self, self._session, run_id),
-            mode,
-            after=after,
-            buffer_ms=buffer_ms,
-            max_retries=config.max_retries,
-            max_retry_wait=config.max_retry_wait,
-        )
+        session = self._session
+        settings = StreamSettings(policy=StreamPolicy(retry=session.policy), budget=session.shared.budget)
+        source = RunEventSource(self, session, run_id)
+        return AsyncEventStream(source, mode, after=after, buffer_ms=buffer_ms, settings=settings)
 
     async def poll_events(
         self, run_id: str, *, after: int | None = None, wait: int = 30, timeout: float | None = None
