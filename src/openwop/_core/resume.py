@@ -12,7 +12,7 @@ Example::
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
@@ -40,8 +40,6 @@ __all__ = [
 class StreamPolicy:
     """How long a stream is kept up; seconds throughout."""
 
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
-    """For the first connection, which is an ordinary GET until it has once succeeded; and its ``max_retry_wait``."""
     max_attempts: int = 8
     """Attempts to go on without anything new."""
     max_down_s: float = 30.0
@@ -133,9 +131,13 @@ _LATER = frozenset({408, 425, 429})
 
 
 class Resumption:
-    """Keeps count, over the whole life of a stream."""
+    """Keeps count, over the whole life of a stream.
 
-    def __init__(self, policy: StreamPolicy, budget: RetryBudget) -> None:
+    ``retry`` and ``budget`` are those of the client's ordinary calls: they hold for the first connection, which is an
+    ordinary GET until it has once succeeded.  ``retry.max_retry_wait`` holds for all of them.
+    """
+
+    def __init__(self, policy: StreamPolicy, retry: RetryPolicy, budget: RetryBudget) -> None:
         self.reconnects = 0
         """How often the stream was opened again after it had once been open."""
         self.retry_ms: int | None = None
@@ -143,6 +145,7 @@ class Resumption:
         self.poll_offered = True
         """Whether the host is not known to be without polls."""
         self._policy = policy
+        self._retry = retry
         self._budget = budget
         self._retry_cost = 0
         self._was_open = False
@@ -189,7 +192,7 @@ class Resumption:
         """Before the stream was ever open the ordinary policy for a GET holds."""
         begun = now if self._first_attempt_at is None else self._first_attempt_at
         verdict = decide(
-            self._policy.retry,
+            self._retry,
             _failure(error),
             attempt=self._attempts,
             elapsed_s=now - begun,
@@ -289,9 +292,9 @@ class Resumption:
     def _again(self, error: OpenwopError | None, *, now: float, rand: float) -> Reconnect | Lost | Raise:
         policy = self._policy
         asked = error.retry_after if isinstance(error, ApiError) else None
-        if asked is not None and asked > policy.retry.max_retry_wait:
+        if asked is not None and asked > self._retry.max_retry_wait:
             return Raise(
-                f"the host asks to wait {asked:g} s, more than max_retry_wait={policy.retry.max_retry_wait:g}"
+                f"the host asks to wait {asked:g} s, more than max_retry_wait={self._retry.max_retry_wait:g}"
             )
         if self._attempts >= policy.max_attempts:
             return Lost(f"{self._attempts} attempts to go on brought nothing new")

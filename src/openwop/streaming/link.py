@@ -33,7 +33,7 @@ from openwop._core.resume import (
     StreamPolicy,
     kind_of_body,
 )
-from openwop._core.retry import RetryBudget
+from openwop._core.retry import RetryBudget, RetryPolicy
 from openwop._core.sse import SseDecoder, SseFrame
 from openwop.errors import (
     ApiError,
@@ -70,8 +70,9 @@ class StreamSettings:
     poll_wait_s: int = 30
     """How long a host may hold back the answer to a poll; 1 to 60."""
     policy: StreamPolicy = field(default_factory=StreamPolicy)
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
     budget: RetryBudget = field(default_factory=RetryBudget)
-    """Shared with the client's other calls; only the first connection draws on it."""
+    """The client's, shared with its other calls: for the first connection, until it has once succeeded."""
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[object]] = anyio.sleep
     random: Callable[[], float] = random.random
@@ -108,7 +109,7 @@ class Link:
         self.phase = Phase.CONNECT
         self.transport: Literal["sse", "poll"] = "sse"
         self.delivery = delivery
-        self.resumption = Resumption(settings.policy, settings.budget)
+        self.resumption = Resumption(settings.policy, settings.retry, settings.budget)
         self.closed = False
         self._source = source
         self._modes = modes
