@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, overload
 
 from openwop._core import operations as ops
-from openwop._core.resume import StreamPolicy
 from openwop.errors import InvalidRequestError, RequestValidationError, ResponseDecodeError
 from openwop.models.checks import check_id
 from openwop.models.events import EventPage, MessageChunk, RunEvent
@@ -228,7 +227,7 @@ class AsyncRuns(AsyncResource):
                     print(event.sequence, event.type)
         """
         session = self._session
-        settings = StreamSettings(policy=StreamPolicy(retry=session.policy), budget=session.shared.budget)
+        settings = StreamSettings(retry=session.policy, budget=session.shared.budget)
         source = RunEventSource(self, session, run_id)
         return AsyncEventStream(source, mode, after=after, buffer_ms=buffer_ms, settings=settings)
 
