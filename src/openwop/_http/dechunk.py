@@ -2,7 +2,7 @@
 
 Hosts send one server-sent event per HTTP chunk. An HTTP/1.1 parser in Python pays several microseconds for
 each chunk, which is more than decoding and validating the event costs. So for the one kind of response where
-it matters, `text/event-stream` over `Transfer-Encoding: chunked`, the bytes of all chunks that arrived in one
+it matters, ``text/event-stream`` over ``Transfer-Encoding: chunked``, the bytes of all chunks that arrived in one
 read are joined here, and the parser above never sees the small ones.
 
 The rule that keeps this safe: nothing here judges. Whatever is not plainly well formed is left, byte for byte,
@@ -32,7 +32,7 @@ _CACHED_BOUNDARY_BYTES: Final = 12
 
 
 def _boundary_size(boundary: bytes) -> int:
-    """Size of the chunk that `boundary` (CRLF, chunk header) opens, or -1 when it is malformed."""
+    """Size of the chunk that ``boundary`` (CRLF, chunk header) opens, or -1 when it is malformed."""
     match = _CHUNK_BOUNDARY.fullmatch(boundary)
     return _MALFORMED if match is None else int(match[1], 16)
 
@@ -43,7 +43,7 @@ _cached_boundary_size = lru_cache(maxsize=4096)(_boundary_size)
 class ChunkDecoder:
     r"""Decode a chunked body, RFC 9112 section 7.1: wire bytes in, body bytes out.
 
-    The decoder ends by setting `remainder`: the wire bytes from the last chunk (size 0, trailers, whatever
+    The decoder ends by setting ``remainder``: the wire bytes from the last chunk (size 0, trailers, whatever
     follows) or from the first malformed chunk on. They belong to the HTTP parser, for which everything
     before them was one complete chunk or nothing.
 
@@ -65,7 +65,7 @@ class ChunkDecoder:
         self.remainder: bytes | None = None
 
     def feed(self, data: bytes) -> bytes:
-        """Return the body bytes in `data`; often none, when it ends in the middle of a chunk header."""
+        """Return the body bytes in ``data``; often none, when it ends in the middle of a chunk header."""
         if self._held:
             data = self._held + data
             self._held = b""
@@ -112,26 +112,26 @@ class ChunkDecoder:
 class ResponseScanner:
     """Watch the responses of one connection and find the event streams whose chunks may be merged.
 
-    `begin()` is called with the first bytes of each request, `scan()` with what the server sends. Once
-    `decoder` is set, what follows is the body of a chunked event stream; once `transparent` is true, the rest
-    of the response is none of our business.
+    ``begin()`` is called with the first bytes of each request, ``scan()`` with what the server sends. Once
+    ``decoder`` is set, what follows is the body of a chunked event stream; once ``transparent`` is true, the rest
+    of the response is none of our business. ``upgraded`` means that the connection speaks HTTP no longer.
     """
 
-    __slots__ = ("_head", "_upgraded", "decoder", "transparent")
+    __slots__ = ("_head", "decoder", "transparent", "upgraded")
 
     def __init__(self) -> None:
         self._head = b""
-        self._upgraded = False
+        self.upgraded = False
         self.decoder: ChunkDecoder | None = None
         self.transparent = False
 
     def begin(self, request: bytes) -> None:
-        """Expect the response to a request that begins with the bytes `request`."""
+        """Expect the response to a request that begins with the bytes ``request``."""
         self._head = b""
         self.decoder = None
         # The response to HEAD has no body whatever its head says, and CONNECT makes the connection a tunnel.
-        self._upgraded = self._upgraded or request.startswith(b"CONNECT ")
-        self.transparent = self._upgraded or request.startswith(b"HEAD ")
+        self.upgraded = self.upgraded or request.startswith(b"CONNECT ")
+        self.transparent = self.upgraded or request.startswith(b"HEAD ")
 
     def end_body(self) -> None:
         """Leave the rest of this response to the parser."""
@@ -139,13 +139,13 @@ class ResponseScanner:
         self.transparent = True
 
     def scan(self, data: bytes) -> int:
-        """Look for the end of the response head; return how many bytes of `data` the parser must see now.
+        """Look for the end of the response head; return how many bytes of ``data`` the parser must see now.
 
-        That is all of `data`, unless the body of a chunked event stream begins in it.
+        That is all of ``data``, unless the body of a chunked event stream begins in it.
         """
         held = self._head
         self._head = b""
-        offset = 0  # the part of `data` that belongs to interim responses (1xx) that came before
+        offset = 0  # the part of ``data`` that belongs to interim responses (1xx) that came before
         while True:
             head = held + data[offset:] if held or offset else data
             match = _HEAD_END.search(head, max(0, len(held) - 2))
@@ -163,13 +163,13 @@ class ResponseScanner:
             if _announces_chunked_events(head[:end]):
                 self.decoder = ChunkDecoder()
                 return offset
-            self._upgraded = self._upgraded or head[9:12] == b"101"
+            self.upgraded = self.upgraded or head[9:12] == b"101"
             self.transparent = True
             return len(data)
 
 
 def _announces_chunked_events(head: bytes) -> bool:
-    """Whether a complete response head says `text/event-stream`, chunked, and has a body at all."""
+    """Whether a complete response head says ``text/event-stream``, chunked, and has a body at all."""
     if not head.startswith(b"HTTP/1.1 ") or head[9:12] in (b"204", b"304"):
         return False
     lowered = head.lower()

@@ -6,7 +6,7 @@ queue in which a cancelled request could leave a hole.
 
 The rule for every way out of a request (answer read, error, cancellation of either kind, response closed early,
 transport closed) is one and the same: a connection that is idle goes back, any other is closed on the spot.
-Closing needs no `await`, see `backend`.
+Closing needs no ``await``, see ``netstream``.
 """
 
 import asyncio
@@ -20,7 +20,8 @@ from typing import Any, Final
 import httpcore
 import httpx
 
-from .backend import AsyncioBackend, AsyncioStream
+from openwop._http.backend import AsyncioBackend
+from openwop._http.netstream import AsyncioStream
 
 _DEFAULT_PORTS: Final = {b"http": 80, b"https": 443}
 
@@ -61,7 +62,7 @@ class FailureFacts:
         request_sent: False only when it is certain that the server got no byte of the request.
         response_started: False only when it is certain that no byte of a response had arrived.
         reused_connection: the request went out on a connection that had served another one before. Together
-            with `response_started=False` this is the usual sign of a server that closed an idle connection
+            with ``response_started=False`` this is the usual sign of a server that closed an idle connection
             just as the request went out.
     """
 
@@ -73,7 +74,7 @@ class FailureFacts:
 def failure_facts(error: BaseException) -> FailureFacts:
     """Return what is known about a failed request from the exception that reports it.
 
-    Exceptions of `OpenwopTransport` carry the three facts as attributes of the same names. For those of any
+    Exceptions of ``OpenwopTransport`` carry the three facts as attributes of the same names. For those of any
     other transport the answer is the cautious one, by class: with httpx only a failure to connect, or to get
     a connection from the pool, proves that nothing was sent.
     """
@@ -88,23 +89,23 @@ def failure_facts(error: BaseException) -> FailureFacts:
 
 
 class OpenwopTransport(httpx.AsyncBaseTransport):
-    """An `httpx` transport for asyncio: HTTP/1.1, keep-alive, no limits and no waiting inside.
+    """An ``httpx`` transport for asyncio: HTTP/1.1, keep-alive, no limits and no waiting inside.
 
-    Honours the request extension `timeout` (`connect`, `read`, `write`; seconds or None). The read timeout is
+    Honours the request extension ``timeout`` (``connect``, ``read``, ``write``; seconds or None). The read timeout is
     an idle timeout: it runs out when no byte arrived for that long.
 
-    Errors are `httpx` exceptions that carry `request`, and `request_sent`, `response_started` and
-    `reused_connection`, to be read with `failure_facts()`.
+    Errors are ``httpx`` exceptions that carry ``request``, and ``request_sent``, ``response_started`` and
+    ``reused_connection``, to be read with ``failure_facts()``.
 
     Args:
-        ssl_context: for `https`; shared, because making one costs tens of milliseconds.
+        ssl_context: for ``https``; shared, because making one costs tens of milliseconds.
         max_idle_connections: how many idle connections are kept, over all origins.
         idle_expiry_s: an idle connection older than this is closed instead of used. There is no background
             task: expired connections are closed when a later request ends, or with the transport.
         backend: opens the network connections; for tests.
 
     Example:
-        `httpx.AsyncClient(transport=OpenwopTransport(ssl_context=ssl.create_default_context()))`
+        ``httpx.AsyncClient(transport=OpenwopTransport(ssl_context=ssl.create_default_context()))``
     """
 
     def __init__(
@@ -125,10 +126,10 @@ class OpenwopTransport(httpx.AsyncBaseTransport):
         self._idle = _IdleConnections()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send `request` and return the response, its body still to be read from `response.stream`.
+        """Send ``request`` and return the response, its body still to be read from ``response.stream``.
 
         Raises:
-            httpx.TransportError: see `failure_facts()`.
+            httpx.TransportError: see ``failure_facts()``.
             RuntimeError: the transport is closed, or in use by another event loop.
         """
         self._check_usable()
@@ -141,7 +142,8 @@ class OpenwopTransport(httpx.AsyncBaseTransport):
             except BaseException as exc:
                 facts = connection.facts()
                 await self._settle(connection)
-                if facts.reused_connection and not facts.request_sent and isinstance(exc, _GONE):
+                stale = facts.reused_connection and not facts.request_sent and isinstance(exc, _GONE)
+                if stale and not self._closed:
                     # The server had closed the connection while it was idle, and that came to light before
                     # the first byte was written: the request is whole, take the next connection.
                     continue
@@ -158,7 +160,7 @@ class OpenwopTransport(httpx.AsyncBaseTransport):
             )
 
     async def aclose(self) -> None:
-        """Close every connection, idle or busy; whoever waits on one gets `httpx.ReadError`. Idempotent."""
+        """Close every connection, idle or busy; whoever waits on one gets ``httpx.ReadError``. Idempotent."""
         self._closed = True
         connections, self._connections = self._connections, set()
         self._idle = _IdleConnections()
@@ -226,7 +228,7 @@ class OpenwopTransport(httpx.AsyncBaseTransport):
 
 
 class _ResponseStream(httpx.AsyncByteStream):
-    """The body of one response; iterate it once, then or before `aclose()` it.
+    """The body of one response; iterate it once, then or before ``aclose()`` it.
 
     It is its own iterator, because each generator in between would cost every chunk a little and every early
     close a visit by the event loop's generator finaliser.
@@ -373,7 +375,7 @@ class _Connection(httpcore.AsyncNetworkBackend):
         return self.stream is not None and self.http.is_idle()
 
     def close(self) -> bool:
-        """Close the socket at once; False when that takes `aclose()`, because a foreign backend made it."""
+        """Close the socket at once; False when that takes ``aclose()``, because a foreign backend made it."""
         self._closed = True
         if isinstance(self.stream, AsyncioStream):
             self.stream.close()
