@@ -1,0 +1,1 @@
+"""Figures of speed and memory against peers and against the floor: ``python -m benchmarks --help``."""
