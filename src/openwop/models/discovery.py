@@ -21,6 +21,8 @@ class CapabilityLimits(TolerantModel):
     max_request_body_bytes: int | None = None
     max_run_duration_ms: int | None = None
     max_loop_iterations: int | None = None
+    max_budget_tokens: int | None = None
+    max_budget_cost_usd: float | None = None
 
 
 class Capabilities(TolerantModel):
