@@ -536,3 +536,12 @@ async def test_a_closed_client_says_so(server: FaultServer, make_client: MakeCli
     await client.aclose()
     with pytest.raises(ConfigurationError, match="closed"):
         await client.runs.get("run-1")
+
+
+async def test_a_callers_own_trace_is_kept(server: FaultServer, make_client: MakeClient) -> None:
+    server.on("GET", "*", json_response(200, snapshot_doc()))
+    ours, theirs = "a" * 32, "b" * 32
+    client = make_client(server, headers={"Traceparent": f"00-{ours}-{'1' * 16}-01"})
+    assert (await client.runs.with_raw_response.get("run-1")).trace_id == ours
+    await client.request("GET", "/v1/x", headers={"traceparent": f"00-{theirs}-{'2' * 16}-01"})
+    assert [request.headers["traceparent"].split("-")[1] for request in server.requests] == [ours, theirs]

@@ -11,6 +11,7 @@ from openwop._core.dialect import Dialect
 from openwop._core.idempotency import checked_key, mint_key
 from openwop._core.operations import Operation, RetryClass
 from openwop._core.redact import redact_headers, redact_url
+from openwop._core.trace import trace_id_of
 from openwop.errors import RequestValidationError
 from openwop.models.base import ModelMismatch, RequestModel
 from openwop.models.checks import check_id
@@ -159,6 +160,7 @@ def raw_request(
         retry,
         auth=True,
         idempotency_key=key,
+        trace_id=trace_id_of(sent) or "",
     )
 
 
@@ -174,7 +176,8 @@ def checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
             )
         if name.lower() in ("host", "content-length", "transfer-encoding", "connection"):
             raise RequestValidationError("headers", f"{name!r} is set by the client itself")
-        sent[name] = value
+        # One spelling for the header that the client would else set itself, so that the caller's takes its place.
+        sent["traceparent" if name.lower() == "traceparent" else name] = value
     return sent
 
 

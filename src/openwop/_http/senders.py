@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import ssl
 from collections.abc import Awaitable, Callable
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Protocol, TypeVar
 from urllib.request import getproxies, proxy_bypass
 
@@ -50,6 +50,12 @@ def _timeouts(connect_s: float, silence_s: float | None) -> dict[str, float | No
     return {"connect": min(connect_s, CONNECT_TIMEOUT_S), "read": silence_s, "write": silence_s, "pool": None}
 
 
+@lru_cache(maxsize=512)
+def _parsed_url(origin: str, target: str) -> httpx.URL:
+    # Parsing takes a tenth of the CPU of a short request, and most requests go to a URL that was just used.
+    return httpx.URL(origin).copy_with(raw_path=target.encode("ascii"))
+
+
 class DirectSender:
     """Requests handed to a transport without ``httpx.AsyncClient`` around it: half the CPU of a short request."""
 
@@ -57,15 +63,11 @@ class DirectSender:
         self._transport = transport
         self.proves_not_sent = proves_not_sent
         self.watches_silence = True
-        self._base: dict[str, httpx.URL] = {}
 
     async def open(self, request: ApiRequest, *, connect_s: float, silence_s: float | None) -> httpx.Response:
-        base = self._base.get(request.origin)
-        if base is None:
-            base = self._base[request.origin] = httpx.URL(request.origin)
         outgoing = httpx.Request(
             request.method,
-            base.copy_with(raw_path=request.target.encode("ascii")),
+            _parsed_url(request.origin, request.target),
             headers=request.headers,
             content=request.content,
             extensions={"timeout": _timeouts(connect_s, silence_s)},

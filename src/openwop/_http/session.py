@@ -7,6 +7,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar, cast
 
@@ -63,6 +64,7 @@ class Session:
         self.middleware = tuple(middleware)
         self.policy = RetryPolicy(config.max_retries, config.max_retry_wait, config.total_timeout)
         self._base_headers = {"User-Agent": USER_AGENT, **config.headers}
+        self._trace_id = trace_id_of(config.headers)
 
     @property
     def dialect(self) -> Dialect:
@@ -125,11 +127,10 @@ class Session:
         max_retries: int | None = None,
     ) -> tuple[Answer, ApiRequest]:
         """Attempts of one request until one succeeds or the policy gives up; raises the typed error then."""
-        policy = replace(
-            self.policy,
-            total_timeout=self.policy.total_timeout + hold_s,
-            max_retries=self.policy.max_retries if max_retries is None else max_retries,
-        )
+        policy = self.policy
+        if hold_s or max_retries is not None:
+            allowed = policy.max_retries if max_retries is None else max_retries
+            policy = replace(policy, total_timeout=policy.total_timeout + hold_s, max_retries=allowed)
         per_attempt = (self.config.timeout if timeout is None else timeout) + hold_s
 
         async def attempt(
@@ -142,7 +143,7 @@ class Session:
     async def open_stream(self, request: ApiRequest, *, timeout: float | None = None) -> StreamResponse:
         """One attempt of a stream request, without retries; raises the typed error of anything but a 2xx answer."""
         await self.ready()
-        request.trace_id = self._trace_id(request)
+        request.trace_id = request.trace_id or self._trace_id or new_trace_id()
         key = await self._api_key() if request.auth else None
         return await self._attempt_stream(request, key, self.config.timeout if timeout is None else timeout)
 
@@ -162,7 +163,7 @@ class Session:
         attempt: Callable[[ApiRequest, str | None, float], Awaitable[T]],
     ) -> T:
         """Call ``attempt(request, key, seconds left)`` until it returns, or the policy says to raise its error."""
-        request.trace_id = self._trace_id(request)
+        request.trace_id = request.trace_id or self._trace_id or new_trace_id()
         started = time.monotonic()
         spent = 0
         renewed = False
@@ -258,21 +259,16 @@ class Session:
     def _dressed(self, request: ApiRequest, key: str | None, *, stream: bool) -> ApiRequest:
         """The request of one attempt: base headers, encoding, credential, a span of its own."""
         headers = {
-            **self._base_headers,
             "Accept-Encoding": "identity" if stream else "gzip",
+            "traceparent": traceparent(request.trace_id),
+            **self._base_headers,
             **request.headers,
         }
-        if not any(name.lower() == "traceparent" for name in headers):
-            headers["traceparent"] = traceparent(request.trace_id)
-        if not request.auth:
-            headers = {name: value for name, value in headers.items() if name.lower() != "authorization"}
-        elif key is not None:
+        if request.auth and key is not None:
             headers["Authorization"] = f"Bearer {key}"
-        return replace(request, headers=headers)
-
-    def _trace_id(self, request: ApiRequest) -> str:
-        given = {name.lower(): value for name, value in {**self.config.headers, **request.headers}.items()}
-        return trace_id_of(given) or request.trace_id or new_trace_id()
+        dressed = copy(request)
+        dressed.headers = headers
+        return dressed
 
     async def _api_key(self) -> str | None:
         source = self.config.api_key

@@ -139,13 +139,17 @@ class Transport:
         try:
             response = await sender.open(request, connect_s=timeout, silence_s=None)
             content = await _read_body(response, request)
+            await response.aclose()
             return Answer(response.status_code, response.headers, content)
-        except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, InflateError, RuntimeError) as error:
-            raise _translate(error, request, timeout, proves_not_sent=sender.proves_not_sent) from error
-        finally:
+        except BaseException as error:
             if response is not None:
                 with anyio.CancelScope(shield=True):
                     await response.aclose()
+            if isinstance(
+                error, httpx.HTTPError | httpx.StreamError | httpx.InvalidURL | InflateError | RuntimeError
+            ):
+                raise _translate(error, request, timeout, proves_not_sent=sender.proves_not_sent) from error
+            raise
 
     async def open(self, request: ApiRequest, *, timeout: float, idle_timeout: float) -> StreamResponse:
         """One attempt of a stream: its head within ``timeout`` seconds, its body for the caller to read."""
