@@ -1,0 +1,127 @@
+"""A TCP relay on this machine that can be made to fail: what stands between the demo's client and its host.
+
+Nothing is simulated.  The client's connection goes through a socket, and a cut resets it (TCP RST) in the middle of an
+event, part of which has gone through.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import struct
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+__all__ = ["Relay", "open_relay"]
+
+_LAST_EVENT_ID = re.compile(rb"^last-event-id:[ \t]*(.*?)[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
+_EVENT_STREAM = re.compile(rb"^content-type:[ \t]*text/event-stream", re.IGNORECASE | re.MULTILINE)
+_DATA_LINE = b"\ndata: {"
+_RESET_AT_CLOSE = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+_PIECE = 64 * 1024
+
+
+class Relay:
+    """Passes bytes on between clients and one host; see :func:`open_relay`."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.base_url = ""
+        """Where a client finds the host through this relay."""
+        self.cuts = 0
+        """How many event streams were reset in mid-event."""
+        self.refused = 0
+        """How many connections were reset at once, because the line was down."""
+        self.resumed_after: list[str] = []
+        """The ``Last-Event-ID`` of each request that carried one, as it went over the wire."""
+        self._host = host
+        self._port = port
+        self._cut_after: int | None = None
+        self._down_s = 0.0
+        self._down_until = 0.0
+
+    def cut_stream(self, *, after_bytes: int, down_s: float) -> None:
+        """Reset the next event stream in the first event that begins behind ``after_bytes`` of it.
+
+        Every new connection is reset for ``down_s`` seconds after that.  The place is counted in bytes and not in
+        time, so that the cut comes before the stream's end on a slow machine too.
+        """
+        self._cut_after = after_bytes
+        self._down_s = down_s
+
+    async def _serve(self, from_client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        if asyncio.get_running_loop().time() < self._down_until:
+            self.refused += 1
+            _reset(to_client)
+            return
+        from_host, to_host = await asyncio.open_connection(self._host, self._port)
+        upward = asyncio.ensure_future(self._up(from_client, to_host))
+        downward = asyncio.ensure_future(self._down(from_host, to_client))
+        try:
+            # As soon as one side has left, there is nobody to pass anything on to.
+            await asyncio.wait([upward, downward], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (upward, downward):
+                task.cancel()
+            await asyncio.gather(upward, downward, return_exceptions=True)
+            for writer in (to_host, to_client):
+                writer.close()
+
+    async def _up(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(_PIECE):
+            found = _LAST_EVENT_ID.search(data)
+            if found is not None:
+                self.resumed_after.append(found[1].decode("latin-1"))
+            writer.write(data)
+            await writer.drain()
+
+    async def _down(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        streamed: int | None = None
+        while data := await reader.read(_PIECE):
+            if streamed is None and _EVENT_STREAM.search(data):
+                streamed = 0
+            if streamed is not None:
+                place = self._place_of_cut(data, streamed)
+                if place is not None:
+                    self.cuts += 1
+                    self._cut_after = None
+                    self._down_until = asyncio.get_running_loop().time() + self._down_s
+                    writer.write(data[:place])
+                    _reset(writer)
+                    return
+                streamed += len(data)
+            writer.write(data)
+            await writer.drain()
+
+    def _place_of_cut(self, data: bytes, streamed: int) -> int | None:
+        """Where in ``data``, behind ``streamed`` bytes of an event stream, it is to be cut; ``None``: not in there."""
+        if self._cut_after is None:
+            return None
+        start = data.find(_DATA_LINE, max(0, self._cut_after - streamed))
+        return None if start < 0 else start + len(_DATA_LINE) + 1
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """Close a connection the hard way: the other side gets a reset instead of an end."""
+    connection = writer.get_extra_info("socket")
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_CLOSE)
+    writer.transport.abort()
+
+
+@asynccontextmanager
+async def open_relay(base_url: str) -> AsyncGenerator[Relay]:
+    """A relay on a free port of the loopback interface to the host at ``base_url``; asyncio only.
+
+    Example::
+
+        async with open_relay(host.base_url) as relay, AsyncOpenwopClient(relay.base_url, api_key=key) as client:
+            ...
+    """
+    parts = urlsplit(base_url)
+    relay = Relay(parts.hostname or "127.0.0.1", parts.port or 80)
+    server = await asyncio.start_server(relay._serve, "127.0.0.1", 0)
+    async with server:
+        relay.base_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield relay
