@@ -56,13 +56,13 @@ def test_a_success_that_is_not_as_promised_names_operation_field_and_excerpt(
 
 
 def test_plain_json_is_read_as_it_is() -> None:
-    assert decode_success(dict, "getOpenApiSpec", Answer(200, {}, b'{"openapi":"3.1.0"}')) == {
+    assert decode_success(dict[str, Any], "getOpenApiSpec", Answer(200, {}, b'{"openapi":"3.1.0"}')) == {
         "openapi": "3.1.0"
     }
     with pytest.raises(ResponseDecodeError, match="JSON object"):
-        decode_success(dict, "getOpenApiSpec", Answer(200, {}, b"[1]"))
+        decode_success(dict[str, Any], "getOpenApiSpec", Answer(200, {}, b"[1]"))
     with pytest.raises(ResponseDecodeError, match="not JSON"):
-        decode_success(dict, "getOpenApiSpec", Answer(200, {}, b"[1"))
+        decode_success(dict[str, Any], "getOpenApiSpec", Answer(200, {}, b"[1"))
 
 
 def test_a_raw_answer_is_any_json_or_nothing() -> None:

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, get_origin
 
 from openwop._core.redact import excerpt, redact_text
 from openwop._core.trace import trace_id_of
@@ -37,13 +37,14 @@ class Answer(NamedTuple):
 
 def decode_success(response_type: type[T], operation: str, answer: Answer) -> T:
     """The body of a 2xx answer as ``response_type``; :class:`ResponseDecodeError` says where it does not fit."""
+    kind: type[T] = get_origin(response_type) or response_type  # `dict[str, Any]` is no class to `isinstance`
     try:
-        if issubclass(response_type, WireModel):
-            return load(response_type, answer.content)
+        if issubclass(kind, WireModel):
+            return load(kind, answer.content)
         document = parse_json(answer.content)
     except ModelMismatch as mismatch:
         raise _not_as_promised(operation, answer, mismatch) from None
-    if not isinstance(document, response_type):
+    if not isinstance(document, kind):
         raise _not_as_promised(operation, answer, ModelMismatch("", "must be a JSON object"))
     return document
 
