@@ -1,0 +1,116 @@
+"""What type checkers see of the public names: checked by mypy and pyright, both strict, and never run."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, assert_type
+
+import httpx
+
+import openwop
+from openwop import (
+    ApiError,
+    ApiResponse,
+    AsyncEventStream,
+    AsyncOpenwopClient,
+    AsyncRun,
+    EventPage,
+    EventType,
+    Interrupt,
+    MessageChunk,
+    RunEvent,
+    RunFailedError,
+    RunSnapshot,
+    StreamLostError,
+    is_terminal_status,
+)
+from openwop.devhost import DevHost
+
+
+async def rotating_token() -> str:
+    return "token"
+
+
+def clients_take_what_the_documentation_says(http_client: httpx.AsyncClient) -> list[AsyncOpenwopClient]:
+    return [
+        AsyncOpenwopClient(),
+        AsyncOpenwopClient("https://host.example", api_key="key"),
+        AsyncOpenwopClient("https://host.example", rotating_token),
+        AsyncOpenwopClient(
+            "https://host.example", lambda: "token", timeout=5, max_retries=0, total_timeout=9.5
+        ),
+        AsyncOpenwopClient("https://host.example", "key", http_client=http_client, protocol="1"),
+        AsyncOpenwopClient(
+            profile="staging", headers={"X-Team": "a"}, verify="/etc/ca.pem", transport="aiohttp"
+        ),
+    ]
+
+
+async def resources_return_models(client: AsyncOpenwopClient) -> None:
+    assert_type(client.base_url, str)
+    assert_type(await client.runs.get("r"), RunSnapshot)
+    assert_type(await client.runs.poll_events("r", after=3, wait=10), EventPage)
+    assert_type((await client.runs.create("w", inputs={"a": 1}, tags=["t"])).run_id, str)
+    assert_type((await client.runs.bulk_cancel(["a", "b"], reason="done")).results[0].run_id, str)
+    assert_type(await client.runs.with_raw_response.get("r"), ApiResponse[RunSnapshot])
+    assert_type(client.with_options(timeout=2.0, max_retries=1), AsyncOpenwopClient)
+
+
+async def each_mode_has_its_own_items(client: AsyncOpenwopClient, run: AsyncRun) -> None:
+    assert_type(client.runs.events("r"), AsyncEventStream[RunEvent])
+    assert_type(client.runs.events("r", mode="debug", after="id-7"), AsyncEventStream[RunEvent])
+    assert_type(run.events(mode="values"), AsyncEventStream[RunSnapshot])
+    assert_type(run.events(mode="messages"), AsyncEventStream[MessageChunk])
+    assert_type(
+        run.events(mode=["updates", "messages"], buffer_ms=50),
+        AsyncEventStream[RunEvent | RunSnapshot | MessageChunk],
+    )
+    async with run.events(after=0) as events:
+        async for event in events:
+            assert_type(event, RunEvent)
+            assert_type(event.type, str)
+            assert_type(event.canonical_type, str)
+            assert_type(event.sequence, int)
+            assert_type(event.matches(EventType.RUN_COMPLETED), bool)
+        assert_type(events.last_sequence, int | None)
+        assert_type(events.last_event_id, str | None)
+        assert_type(events.cursor, int | str | None)
+        assert_type(events.transport, Literal["sse", "poll"])
+        assert_type(events.reconnects + events.skipped + events.gaps, int)
+
+
+async def decide(interrupt: Interrupt) -> Mapping[str, Any] | None:
+    return {"action": "accept"} if interrupt.kind == "approval" else None
+
+
+async def handles_return_models_and_handles(client: AsyncOpenwopClient) -> None:
+    run = await client.start("w", inputs={"q": "hello"}, configurable={"recursionLimit": 5})
+    assert_type(run, AsyncRun)
+    assert_type(run.id, str)
+    assert_type(await run.result(timeout=5, on_interrupt=decide), RunSnapshot)
+    assert_type(await run.interrupts(), list[Interrupt])
+    assert_type(await run.fork(mode="branch", from_seq=3), AsyncRun)
+    assert_type((await run.diff(run)).diverged_at_seq, int | None)
+    assert_type(await client.execute("w", timeout=5, on_interrupt=decide, cancel_on_exit=False), RunSnapshot)
+    async for text in run.messages():
+        assert_type(text, str)
+
+
+def errors_carry_facts(error: Exception) -> None:
+    match error:
+        case ApiError():
+            assert_type(error.status, int | None)
+            assert_type(error.retry_after, float | None)
+            assert_type(error.trace_id, str | None)
+        case RunFailedError():
+            assert_type(error.snapshot, RunSnapshot | None)
+        case StreamLostError():
+            assert_type(error.cursor, int | str | None)
+        case _:
+            assert_type(is_terminal_status("completed"), bool)
+
+
+async def a_host_gives_an_ordinary_client() -> None:
+    async with DevHost() as host, host.client() as client:
+        assert_type(client, AsyncOpenwopClient)
+
+
+assert_type(openwop.__version__, str)
