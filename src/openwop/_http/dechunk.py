@@ -158,12 +158,14 @@ class ResponseScanner:
             end = match.end()
             offset += end - len(held)
             held = b""
-            if head[8:10] == b" 1" and head[9:12] != b"101":
-                continue  # the real head is still to come
-            if _announces_chunked_events(head[:end]):
+            status = head[9:12] if head.startswith(b"HTTP/1.") else b""
+            if status == b"101":
+                self.upgraded = True
+            elif status.startswith(b"1"):
+                continue  # an interim response: the real head is still to come
+            elif _announces_chunked_events(head[:end]):
                 self.decoder = ChunkDecoder()
                 return offset
-            self.upgraded = self.upgraded or head[9:12] == b"101"
             self.transparent = True
             return len(data)
 
