@@ -62,6 +62,11 @@ class Signal:
         self.latched = False
         self._waiters: set[asyncio.Future[bool]] = set()
 
+    @property
+    def waited_for(self) -> bool:
+        """Whether anybody waits."""
+        return bool(self._waiters)
+
     def notify(self) -> None:
         """Wake all current waiters."""
         waiters, self._waiters = self._waiters, set()

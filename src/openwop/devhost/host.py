@@ -14,7 +14,7 @@ import httpx
 
 from openwop.devhost.access import ApiKey, KeyRing
 from openwop.devhost.app import create_app
-from openwop.devhost.clock import Clock, SystemClock
+from openwop.devhost.clock import Clock, Signal, SystemClock, wait_any
 from openwop.devhost.discovery import discovery_document
 from openwop.devhost.idempotency import IdempotencyCache
 from openwop.devhost.json_values import JsonObject, merge_deeply
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 DEFAULT_API_KEY = "hk_test_dev"
 IN_PROCESS_URL = "http://devhost.invalid"
+CLOSE_SECONDS = 1.0
 
 
 class DevHost:
@@ -99,6 +100,8 @@ class DevHost:
             discovery_max_age_s=discovery_max_age_s,
         )
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._requests = 0
+        self._idle = Signal()
         self._clients = AsyncExitStack()
         for document in (*(sample_workflows() if samples else ()), *workflows):
             self.add_workflow(document)
@@ -119,8 +122,10 @@ class DevHost:
     async def aclose(self) -> None:
         """End all streams and runs, and wait until nothing of the host is left running."""
         self.runtime.closing.latch()
-        await self._clients.aclose()
         await self.runtime.close()
+        if self._requests:  # streams have been told to end, and do, unless their reader does not read
+            await wait_any([self._idle], SystemClock(), CLOSE_SECONDS)
+        await self._clients.aclose()
 
     def _check_loop(self) -> None:
         if self._loop is None:
@@ -198,7 +203,13 @@ class DevHost:
     async def app(self, scope: Any, receive: Any, send: Any) -> None:
         """The ASGI application, for the event loop that the host was entered in."""
         self._check_loop()
-        await self._app(scope, receive, send)
+        self._requests += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._requests -= 1
+            if self._requests == 0:
+                self._idle.notify()
 
     def transport(self) -> InProcessTransport:
         """Return an httpx transport that reaches the host without a socket; streams really stream."""
