@@ -68,6 +68,7 @@ class ChunkDelivery(Delivery):
         self._blind = False
         """The log could not be matched with the chunks, so only its end is of use."""
         self._page_is_void = False
+        self._started_over = False
         self._already = 0
         """Chunk events of the log that were delivered as chunks before."""
 
@@ -186,6 +187,11 @@ class ChunkDelivery(Delivery):
         return self.position.last_sequence
 
     @property
+    def log_place(self) -> object:
+        """Changes whenever a page of the log moved the reading on, in whatever direction."""
+        return self.position.last, self._started_over
+
+    @property
     def log_usable(self) -> bool:
         """Whether it is known where in the log the stream is."""
         return not self._loose and not self._blind
@@ -220,6 +226,7 @@ class ChunkDelivery(Delivery):
         self._already = self._all
         self._blind = False
         self._page_is_void = True
+        self._started_over = True
 
     def _from_log(self, event: RunEvent) -> Iterator[Any]:
         if self._page_is_void:

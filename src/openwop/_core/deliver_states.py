@@ -66,6 +66,15 @@ class StateDelivery(Delivery):
         if event.is_terminal:
             self.need = State(final=True)
 
+    def supply(self, found: EventPage | RunSnapshot | None) -> Iterator[Any]:
+        """Show the state that was needed; a run that is over ends the stream even without one."""
+        if isinstance(found, RunSnapshot):
+            yield from self._show(found)
+        elif isinstance(self.need, State) and self.need.final:
+            self.ended = True
+        self.need = None
+        yield from self._go_on()
+
     def _show(self, snapshot: RunSnapshot) -> Iterator[Any]:
         final = isinstance(self.need, State) and self.need.final
         self.ended = final or snapshot.is_terminal

@@ -144,6 +144,11 @@ class Delivery(ABC):
         return self.position.last_sequence
 
     @property
+    def log_place(self) -> object:
+        """Changes whenever a page of the log moved the reading on, in whatever direction."""
+        return self.position.last
+
+    @property
     def log_usable(self) -> bool:
         """Whether it is known where in the log the stream is."""
         return True
@@ -194,24 +199,18 @@ class Delivery(ABC):
         Raises :class:`StreamDecodeError` when the stream cannot go on without it.
         """
         need = self.need
-        if isinstance(need, Missing):
-            if isinstance(found, EventPage):
-                if not self.position.located and need.after is not None:
-                    self.position.last = (
-                        need.after
-                    )  # an id that is a sequence tells where the opaque start was
-                before = self.position.last
-                wanted = [event for event in found.events if need.upto is None or event.sequence <= need.upto]
-                yield from self.take_page(found.model_copy(update={"events": wanted}))
-                if need.upto is not None and before < self.position.last < need.upto and not self.ended:
-                    self.need = replace(need, after=self.log_start)
-                    return
-            if not self.ended:
-                self._settle(need, asked=found is not None)
-        elif isinstance(found, RunSnapshot):
-            yield from self._show(found)
-        elif isinstance(need, State) and need.final:
-            self.ended = True
+        assert isinstance(need, Missing)
+        if isinstance(found, EventPage):
+            if not self.position.located and need.after is not None:
+                self.position.last = need.after  # an id that is a sequence tells where the opaque start was
+            before = self.position.last
+            wanted = [event for event in found.events if need.upto is None or event.sequence <= need.upto]
+            yield from self.take_page(found.model_copy(update={"events": wanted}))
+            if need.upto is not None and before < self.position.last < need.upto and not self.ended:
+                self.need = replace(need, after=self.log_start)
+                return
+        if not self.ended:
+            self._settle(need, asked=found is not None)
         self.need = None
         yield from self._go_on()
 
@@ -224,10 +223,6 @@ class Delivery(ABC):
                 last_event_id=need.frame_id or self.position.last_event_id,
                 excerpt=need.excerpt,
             )
-
-    def _show(self, snapshot: RunSnapshot) -> Iterator[Any]:
-        """Yield a snapshot that was asked for; only ``values`` asks."""
-        return iter(())
 
 
 def _sequence(event: RunEvent) -> int:

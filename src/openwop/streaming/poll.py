@@ -44,7 +44,7 @@ class LogReader:
         self._random = random
         self._taking = False
         """Whether the delivery was given a page, which it has taken by the next call."""
-        self._place = -1
+        self._place: object = None
         """Where the delivery was before that page."""
         self._complete = False
         self._empty_pages = 0
@@ -54,7 +54,7 @@ class LogReader:
         """The next page, or ``None`` when the log has been read to its end.  Waits only for something new."""
         if self._taking:
             self._taking = False
-            if self._delivery.position.last != self._place:
+            if self._delivery.log_place != self._place:
                 self._empty_pages = 0
             elif self._complete:
                 return None
@@ -70,7 +70,7 @@ class LogReader:
     def note(self, page: EventPage) -> EventPage:
         """Take ``page``, however it was come by, for the one that the delivery is going to take now."""
         self._taking = True
-        self._place = self._delivery.position.last
+        self._place = self._delivery.log_place
         self._complete = page.is_complete or (
             page.run_status is not None and is_terminal_status(page.run_status)
         )
