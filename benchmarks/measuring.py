@@ -6,9 +6,9 @@ import asyncio
 import gc
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from benchmarks.jobs import Figures
@@ -83,17 +83,17 @@ def drive_threads(one: Callable[[int], object], *, concurrency: int, total: int)
 
 
 BUSY_GETS = 500
+OPEN_S = 120.0
 SETTLE_S = 2.0
 """Streams that have just been opened are left alone for so long before they are watched."""
 
 
-async def watch_streams(
-    read: Callable[[Callable[[], None]], Awaitable[object]], *, count: int, seconds: float
-) -> Figures:
-    """Open ``count`` streams at once, and watch them for ``seconds`` when each has had its first event.
+Reader = Callable[[Callable[[], None]], Awaitable[object]]
+"""Reads one stream, without end, and calls what it is given for each event."""
 
-    ``read(on_event)`` reads one stream, without end, and calls ``on_event`` for each event.
-    """
+
+async def watch_streams(read: Reader, *, count: int, seconds: float) -> Figures:
+    """Open ``count`` streams at once, and watch them for ``seconds`` when each has had its first event."""
     waiting = count
     events = 0
     all_open = asyncio.Event()
@@ -135,13 +135,10 @@ async def watch_streams(
     return figures
 
 
-async def gets_beside_streams(
-    read: Callable[[Callable[[], None]], Awaitable[object]],
-    get: Callable[[], Awaitable[object]],
-    streams: int,
-) -> Figures:
-    """Open ``streams`` streams, wait for the first event of each, then measure GETs one after the other."""
-    waiting = streams
+@asynccontextmanager
+async def silent_streams(read: Reader, count: int) -> AsyncIterator[None]:
+    """Hold ``count`` streams open; each has had its one event before the block begins."""
+    waiting = count
     all_open = asyncio.Event()
 
     def on_event() -> None:
@@ -153,16 +150,33 @@ async def gets_beside_streams(
     async def run() -> None:
         await read(on_event)
 
-    tasks = [asyncio.create_task(run()) for _ in range(streams)]
-    if streams:
-        async with asyncio.timeout(120):
+    tasks = [asyncio.create_task(run()) for _ in range(count)]
+    if count:
+        async with asyncio.timeout(OPEN_S):
             await all_open.wait()
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def gets_beside_streams(read: Reader, get: Callable[[], Awaitable[object]], streams: int) -> Figures:
+    """Measure GETs one after the other while ``streams`` streams are open."""
 
     async def one(_: int) -> None:
         await get()
 
-    figures = await drive(one, concurrency=1, total=BUSY_GETS)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    return figures
+    async with silent_streams(read, streams):
+        return await drive(one, concurrency=1, total=BUSY_GETS)
+
+
+async def lost_sockets(read: Reader, count: int, before: int) -> float:
+    """Return how many of the process's new sockets a client has lost track of.
+
+    It is made to hold ``count`` streams, as many as it may have idle connections for: each of these is used again, so
+    whatever sockets there are above ``count`` belong to nobody.
+    """
+    async with silent_streams(read, count):
+        return float(max(open_sockets() - before - count, 0))

@@ -15,6 +15,7 @@ from benchmarks.jobs import Figures, Job
 from benchmarks.measuring import (
     drive,
     gets_beside_streams,
+    lost_sockets,
     open_sockets,
     peak_resident_bytes,
     stopwatch,
@@ -175,7 +176,9 @@ def cancel(job: Job) -> Figures:
             figures = await storm(
                 one, total=job.count, at_once=job.concurrency, cancellation=job.cancellation
             )
-            figures["sockets_open"] = open_sockets() - before
+            figures["lost_sockets"] = await lost_sockets(
+                lambda on_event: _read(client, job, on_event, "live.0"), job.concurrency, before
+            )
             figures["follow_ups"] = await follow_ups(lambda: client.runs.get(bodies.RUN_ID))
         figures["sockets_after_close"] = open_sockets() - before
         return figures

@@ -15,7 +15,14 @@ from pydantic.alias_generators import to_camel
 
 from benchmarks import bodies
 from benchmarks.jobs import Figures, Job
-from benchmarks.measuring import drive, gets_beside_streams, open_sockets, stopwatch, watch_streams
+from benchmarks.measuring import (
+    drive,
+    gets_beside_streams,
+    lost_sockets,
+    open_sockets,
+    stopwatch,
+    watch_streams,
+)
 from benchmarks.storms import follow_ups, storm
 from openwop._core.sse import SseDecoder
 from openwop.models.events import RunEvent
@@ -176,7 +183,9 @@ def cancel(job: Job) -> Figures:
             figures = await storm(
                 one, total=job.count, at_once=job.concurrency, cancellation=job.cancellation
             )
-            figures["sockets_open"] = open_sockets() - before
+            figures["lost_sockets"] = await lost_sockets(
+                lambda on_event: _read_tutorial(client, "live.0", on_event), job.concurrency, before
+            )
             figures["follow_ups"] = await follow_ups(lambda: _get(client))
         figures["sockets_after_close"] = open_sockets() - before
         return figures
