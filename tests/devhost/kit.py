@@ -14,6 +14,7 @@ import httpx
 
 from openwop.devhost import DevHost
 from openwop.devhost.clock import Signal, wait_any
+from openwop.devhost.engine import RunState
 
 PATIENCE = 10.0
 
@@ -173,6 +174,13 @@ class Api:
             while run.status not in wanted:
                 await wait_any([run.changed], self.host.runtime.clock)
 
+    async def until(self, run_id: str, predicate: Callable[[RunState], bool]) -> None:
+        """Wait until the run's state is as wanted."""
+        run = self.host.run(run_id)
+        async with asyncio.timeout(PATIENCE):
+            while not predicate(run.state):
+                await wait_any([run.changed], self.host.runtime.clock)
+
     async def execute(self, workflow_id: str, **body: Any) -> dict[str, Any]:
         return await self.finished(await self.start(workflow_id, **body))
 
@@ -200,6 +208,13 @@ class Api:
             if response.status_code == 200:
                 assert response.headers["content-type"].startswith("text/event-stream")
             yield Stream(response)
+
+
+async def yielded_until(predicate: Callable[[], bool]) -> None:
+    """Let the other tasks go on until something holds that nobody tells about; no time has to pass for it."""
+    async with asyncio.timeout(PATIENCE):
+        while not predicate():  # noqa: ASYNC110 - it is the product's own state, which has no event to wait for
+            await asyncio.sleep(0)
 
 
 def refusal(response: httpx.Response) -> tuple[int, str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from devhost.kit import PATIENCE, Api, Frame, ManualClock, refusal
+from devhost.kit import PATIENCE, Api, Frame, ManualClock, refusal, yielded_until
 from openwop.devhost import DevHost, Limits
 from openwop.devhost.builder import node, workflow
 from openwop.devhost.modes import MODES, UPDATES
@@ -292,8 +292,7 @@ async def test_a_poll_waits_for_the_next_event(api: Api) -> None:
     url = f"/v1/runs/{run_id}/events/poll"
     async with asyncio.timeout(PATIENCE):
         poll = asyncio.create_task(api.http.get(url, params={"lastSequence": last, "timeout": 60}))
-        while not api.host.run(run_id).changed.waited_for:
-            await asyncio.sleep(0)
+        await yielded_until(lambda: api.host.run(run_id).changed.waited_for)
         await api.resolve(run_id, "wait", {"eventPayload": 1})
         body = (await poll).json()
     assert body["events"][0]["sequence"] == last + 1

@@ -155,10 +155,10 @@ class TokenSigner:
         unknown = HostError(404, "interrupt_not_found", "The token is not one of this host's.")
         payload_text, _, mac_text = text.partition(".")
         try:
-            payload, mac = _from_text(payload_text), _from_text(mac_text)
+            payload = _from_text(payload_text)
         except (binascii.Error, ValueError) as error:
             raise unknown from error
-        if not hmac.compare_digest(mac, self._mac(payload)):
+        if not hmac.compare_digest(mac_text.encode(errors="replace"), _to_text(self._mac(payload)).encode()):
             raise unknown
         body = decode(payload)
         assert is_object(body)  # only this class signs

@@ -102,7 +102,7 @@ def effective_limits(configurable: JsonObject, workflow: Workflow, limits: Limit
     """Return how many node executions and how many milliseconds a run gets: the least of all who have a say."""
     asked: dict[str, Any] = configurable
     executions = min(int(asked.get("recursionLimit", limits.max_node_executions)), limits.max_node_executions)
-    timeout = min(float(asked.get("runTimeoutMs", limits.max_run_duration_ms)), limits.max_run_duration_ms)
+    timeout = min(asked.get("runTimeoutMs", limits.max_run_duration_ms), limits.max_run_duration_ms)
     if workflow.timeout_ms is not None:
         timeout = min(timeout, workflow.timeout_ms)
-    return executions, int(timeout) if timeout.is_integer() else timeout
+    return executions, timeout
