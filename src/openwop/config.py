@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 from urllib.parse import urlsplit
 
 from openwop._core.redirect import origin_of
@@ -133,8 +133,10 @@ def _refuse(problem: str) -> NoReturn:
 
 
 def _checked_key(key: Any) -> ApiKey | None:
-    if key is None or callable(key):
-        return key
+    if key is None:
+        return None
+    if callable(key):
+        return cast("TokenSource", key)
     if isinstance(key, Secret):
         key = key.get()
     if not isinstance(key, str):

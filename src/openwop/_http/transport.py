@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from typing import Any, cast
 
 import anyio
 import anyio.lowlevel
@@ -56,11 +56,10 @@ class StreamResponse:
         """
         encoding = self.headers.get("content-encoding", "").strip().lower()
         inflater = None if encoding in ("", "identity") else _inflater(encoding, None, self._request)
-        source: AsyncIterator[bytes] = self._response.stream.__aiter__()  # type: ignore[union-attr]  # async responses
-        if self._watch:
-            source = with_idle_limit(source, self._idle_timeout)
+        body = _body(self._response)
+        watched = with_idle_limit(body, self._idle_timeout) if self._watch else body
         try:
-            async for chunk in source:
+            async for chunk in watched:
                 if inflater is None:
                     yield chunk
                 else:
@@ -68,6 +67,12 @@ class StreamResponse:
                         yield piece
         except (httpx.HTTPError, httpx.StreamError, SilenceError, InflateError) as error:
             raise _translate(error, self._request, self._idle_timeout, proves_not_sent=False) from error
+        finally:
+            for generator in (watched, body):
+                # Left to the garbage collector, a generator is closed some time later by a task of its own.
+                if isinstance(generator, AsyncGenerator):
+                    with anyio.CancelScope(shield=True):
+                        await generator.aclose()
 
     async def read(self, limit: int) -> bytes:
         """The whole body; :class:`ResponseDecodeError` when it is longer than ``limit`` bytes."""
@@ -171,6 +176,11 @@ class Transport:
                 await sender.aclose()
 
 
+def _body(response: httpx.Response) -> AsyncIterator[bytes]:
+    """The bytes as they come, without the layers that httpx puts on them."""
+    return cast("httpx.AsyncByteStream", response.stream).__aiter__()
+
+
 async def _read_body(response: httpx.Response, request: ApiRequest) -> bytes:
     encoding = response.headers.get("content-encoding", "").strip().lower()
     inflater = None
@@ -178,8 +188,9 @@ async def _read_body(response: httpx.Response, request: ApiRequest) -> bytes:
         inflater = _inflater(encoding, MAX_BODY_BYTES, request)
     parts: list[bytes] = []
     size = 0
-    async for chunk in response.stream:  # type: ignore[union-attr]  # an async response has an async stream
-        for piece in (chunk,) if inflater is None else inflater.feed(chunk):
+    async for chunk in _body(response):
+        pieces = (chunk,) if inflater is None else inflater.feed(chunk)
+        for piece in pieces:
             size += len(piece)
             if size > MAX_BODY_BYTES:
                 raise _too_long(request, response.status_code, MAX_BODY_BYTES)
