@@ -11,7 +11,7 @@ import re
 import socket
 import struct
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
@@ -41,33 +41,48 @@ class Relay:
         self._cut_after: int | None = None
         self._down_s = 0.0
         self._down_until = 0.0
+        self._clients: set[asyncio.StreamWriter] = set()
+        self._connections: set[asyncio.Future[None]] = set()
 
     def cut_stream(self, *, after_bytes: int, down_s: float) -> None:
-        """Reset the next event stream in the first event that begins behind ``after_bytes`` of it.
+        """Reset all connections in the next event stream's first event that begins behind ``after_bytes`` of it.
 
-        Every new connection is reset for ``down_s`` seconds after that.  The place is counted in bytes and not in
+        Every new connection is reset, too, for ``down_s`` seconds after that.  The place is counted in bytes and not in
         time, so that the cut comes before the stream's end on a slow machine too.
         """
         self._cut_after = after_bytes
         self._down_s = down_s
+
+    def accept(self, from_client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        """Serve a new connection of a client."""
+        task = asyncio.ensure_future(self._serve(from_client, to_client))
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+
+    async def aclose(self) -> None:
+        """End every connection."""
+        connections = list(self._connections)
+        for task in connections:
+            task.cancel()
+        await asyncio.gather(*connections, return_exceptions=True)
 
     async def _serve(self, from_client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
         if asyncio.get_running_loop().time() < self._down_until:
             self.refused += 1
             _reset(to_client)
             return
-        from_host, to_host = await asyncio.open_connection(self._host, self._port)
-        upward = asyncio.ensure_future(self._up(from_client, to_host))
-        downward = asyncio.ensure_future(self._down(from_host, to_client))
+        self._clients.add(to_client)
         try:
-            # As soon as one side has left, there is nobody to pass anything on to.
-            await asyncio.wait([upward, downward], return_when=asyncio.FIRST_COMPLETED)
+            from_host, to_host = await asyncio.open_connection(self._host, self._port)
+            try:
+                await _until_one_ends(self._up(from_client, to_host), self._down(from_host, to_client))
+            finally:
+                to_host.close()
+        except OSError:
+            _reset(to_client)  # the host is not there, and the client is to notice
         finally:
-            for task in (upward, downward):
-                task.cancel()
-            await asyncio.gather(upward, downward, return_exceptions=True)
-            for writer in (to_host, to_client):
-                writer.close()
+            self._clients.discard(to_client)
+            to_client.close()
 
     async def _up(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(_PIECE):
@@ -85,15 +100,19 @@ class Relay:
             if streamed is not None:
                 place = self._place_of_cut(data, streamed)
                 if place is not None:
-                    self.cuts += 1
-                    self._cut_after = None
-                    self._down_until = asyncio.get_running_loop().time() + self._down_s
                     writer.write(data[:place])
-                    _reset(writer)
+                    self._cut()
                     return
                 streamed += len(data)
             writer.write(data)
             await writer.drain()
+
+    def _cut(self) -> None:
+        self.cuts += 1
+        self._cut_after = None
+        self._down_until = asyncio.get_running_loop().time() + self._down_s
+        for client in self._clients:
+            _reset(client)
 
     def _place_of_cut(self, data: bytes, streamed: int) -> int | None:
         """Where in ``data``, behind ``streamed`` bytes of an event stream, it is to be cut; ``None``: not in there."""
@@ -101,6 +120,17 @@ class Relay:
             return None
         start = data.find(_DATA_LINE, max(0, self._cut_after - streamed))
         return None if start < 0 else start + len(_DATA_LINE) + 1
+
+
+async def _until_one_ends(*directions: Coroutine[None, None, None]) -> None:
+    """Pass on bytes in all directions until there is nobody left to pass them on to in one of them."""
+    tasks = [asyncio.ensure_future(direction) for direction in directions]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
@@ -121,7 +151,10 @@ async def open_relay(base_url: str) -> AsyncGenerator[Relay]:
     """
     parts = urlsplit(base_url)
     relay = Relay(parts.hostname or "127.0.0.1", parts.port or 80)
-    server = await asyncio.start_server(relay._serve, "127.0.0.1", 0)
-    async with server:
-        relay.base_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server = await asyncio.start_server(relay.accept, "127.0.0.1", 0)
+    relay.base_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
         yield relay
+    finally:
+        server.close()
+        await relay.aclose()
