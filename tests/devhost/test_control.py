@@ -142,7 +142,7 @@ async def test_an_immediate_pause_holds_what_is_under_way(timed: Api, clock: Man
     assert response.json()["pausedAt"]
     paused = await timed.log(run_id)
     clock.advance(1)
-    await yielded_until(lambda: timed.host.run(run_id).changed.waited_for)
+    await yielded_until(lambda: timed.host.run(run_id).changed.waiters > 0)
     assert await timed.log(run_id) == paused
     await timed.http.post(f"/v1/runs/{run_id}:resume")
     await clock.armed(2)
@@ -218,7 +218,7 @@ async def test_a_paused_model_says_nothing(timed: Api, clock: ManualClock) -> No
     await clock.armed(0.1)
     await timed.http.post(f"/v1/runs/{run_id}:pause", json={"drainPolicy": "immediate"})
     clock.advance(0.1)
-    await yielded_until(lambda: timed.host.run(run_id).changed.waited_for)
+    await yielded_until(lambda: timed.host.run(run_id).changed.waiters > 0)
     assert "output.chunk" not in await timed.types(run_id)
     await timed.http.post(f"/v1/runs/{run_id}:resume")
     await clock.armed(0.1)

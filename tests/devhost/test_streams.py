@@ -292,7 +292,7 @@ async def test_a_poll_waits_for_the_next_event(api: Api) -> None:
     url = f"/v1/runs/{run_id}/events/poll"
     async with asyncio.timeout(PATIENCE):
         poll = asyncio.create_task(api.http.get(url, params={"lastSequence": last, "timeout": 60}))
-        await yielded_until(lambda: api.host.run(run_id).changed.waited_for)
+        await yielded_until(lambda: api.host.run(run_id).changed.waiters > 0)
         await api.resolve(run_id, "wait", {"eventPayload": 1})
         body = (await poll).json()
     assert body["events"][0]["sequence"] == last + 1

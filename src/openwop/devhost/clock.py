@@ -63,9 +63,9 @@ class Signal:
         self._waiters: set[asyncio.Future[bool]] = set()
 
     @property
-    def waited_for(self) -> bool:
-        """Whether anybody waits."""
-        return bool(self._waiters)
+    def waiters(self) -> int:
+        """How many wait."""
+        return len(self._waiters)
 
     def notify(self) -> None:
         """Wake all current waiters."""

@@ -150,12 +150,11 @@ class _Exchange:
                 stream = self._request.stream
                 assert isinstance(stream, httpx.AsyncByteStream)
                 self._request_body = aiter(stream)
-            try:
-                chunk = await anext(self._request_body)
-            except StopAsyncIteration:
-                self._request_complete = True
-                return {"type": "http.request", "body": b"", "more_body": False}
-            return {"type": "http.request", "body": chunk, "more_body": True}
+            async for chunk in self._request_body:
+                if chunk:
+                    return {"type": "http.request", "body": chunk, "more_body": True}
+            self._request_complete = True
+            return {"type": "http.request", "body": b"", "more_body": False}
         await self._left.wait()
         return {"type": "http.disconnect"}
 

@@ -1,0 +1,224 @@
+"""What the host emits, checked against the protocol's own schemas, where they are at hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from devhost.kit import Api
+from openwop.devhost import DevHost
+from openwop.devhost.builder import node, workflow
+from openwop.devhost.definition import parse_workflow
+from openwop.devhost.nodes import KNOWN_TYPES
+from openwop.devhost.samples import sample_workflows
+
+SCHEMAS = Path(__file__).parents[2].parent / "shared" / "protocol" / "v1" / "schemas"
+
+pytestmark = [
+    pytest.mark.asyncio,
+    pytest.mark.skipif(not SCHEMAS.is_dir(), reason="the protocol's schemas are not beside this repository"),
+]
+
+Validate = Callable[[str, Any], None]
+
+ANSWERS = {
+    "approval": {"action": "edit-accept", "editedArtifactData": {"x": 1}},
+    "external-event": {"eventPayload": None},
+}
+
+
+@pytest.fixture(scope="module")
+def valid() -> Validate:
+    """Check a value against a schema by file name, or against one of its definitions (``file#definition``)."""
+    from jsonschema import Draft202012Validator, FormatChecker
+    from referencing import Registry, Resource
+
+    documents = {
+        path.name: json.loads(path.read_text(encoding="utf-8")) for path in SCHEMAS.rglob("*.schema.json")
+    }
+    resources = [(document["$id"], Resource.from_contents(document)) for document in documents.values()]
+    registry = Registry().with_resources(resources)
+
+    def validate(name: str, value: Any) -> None:
+        file, _, definition = name.partition("#")
+        document = documents[f"{file}.schema.json"]
+        pointer = f"#/$defs/{definition}" if definition else ""
+        schema = {"$ref": f"{document['$id']}{pointer}"}
+        checker = Draft202012Validator(schema, registry=registry, format_checker=FormatChecker())
+        problems = [f"{list(e.absolute_path)}: {e.message}" for e in checker.iter_errors(value)]
+        assert not problems, f"{name}: {problems[:3]} in {json.dumps(value)[:500]}"
+
+    return validate
+
+
+def payload_schema(event_type: str) -> str | None:
+    """The definition that describes the payload of an event type."""
+    index = json.loads((SCHEMAS / "run-event-payloads.schema.json").read_text(encoding="utf-8"))
+    entry = index["$defs"]["_typeIndex"]["properties"].get(event_type)
+    return None if entry is None else str(entry["$ref"]).removeprefix("#/$defs/")
+
+
+async def answer_everything(api: Api, run_id: str) -> None:
+    """Answer each question of a run until it has ended."""
+    run = api.host.run(run_id)
+    while True:
+        await api.until(run_id, lambda state: state.terminal or bool(state.pending()))
+        if run.state.terminal:
+            return
+        entry = run.state.pending()[0]
+        answer: Any = ANSWERS.get(entry.kind)
+        if entry.kind == "clarification":
+            answer = {"answers": [{"id": q["id"], "answer": "x"} for q in entry.request["data"]["questions"]]}
+        if entry.request["data"].get("requiredApprovals", 1) > 1:
+            await api.resolve(run_id, entry.node_id, {"action": "accept", "decidedBy": "somebody"})
+            answer = {"action": "accept"}
+        response = await api.resolve(run_id, entry.node_id, answer)
+        assert response.status_code == 200, response.text
+
+
+async def check_run(api: Api, run_id: str, valid: Validate) -> None:
+    """Check every event, every payload and every snapshot of a run."""
+    for event in await api.log(run_id):
+        valid("run-event", event)
+        definition = payload_schema(event["type"])
+        assert definition is not None, f"{event['type']} is not in the protocol's catalogue"
+        if event["type"] == "channel.written" and event["payload"]["reducer"] == "message":
+            continue  # the definition's schema knows this reducer, the older payload schema does not
+        valid(f"run-event-payloads#{definition}", event["payload"])
+    async with api.stream(run_id, streamMode="values") as stream:
+        for frame in await stream.rest():
+            valid("run-snapshot", frame.data)
+    async with api.stream(run_id, streamMode="messages") as stream:
+        for frame in await stream.rest():
+            valid("run-event-payloads#outputChunk", frame.data)
+    valid("run-snapshot", await api.snapshot(run_id))
+
+
+@pytest.mark.parametrize("definition", sample_workflows(), ids=lambda definition: definition["id"])
+async def test_a_sample_and_its_run_are_as_the_protocol_says(
+    api: Api, valid: Validate, definition: Any
+) -> None:
+    """The definition, and everything that a run of it emits; the last one is replayed and compared, too."""
+    valid("workflow-definition", definition)
+    run_id = await api.start(
+        definition["id"], inputs={"delayMs": 1, "count": 3}, tags=["t"], metadata={"m": 1}, tenantId="t"
+    )
+    await answer_everything(api, run_id)
+    await check_run(api, run_id, valid)
+    fork = await api.http.post(f"/v1/runs/{run_id}:fork", json={"mode": "replay"})
+    await api.finished(fork.json()["runId"])
+    await check_run(api, fork.json()["runId"], valid)
+    diff = await api.http.get(f"/v1/runs/{run_id}:diff", params={"against": fork.json()["runId"]})
+    valid("run-diff-response", diff.json())
+
+
+async def test_what_goes_wrong_is_as_the_protocol_says_too(host: DevHost, api: Api, valid: Validate) -> None:
+    """Breaches, timeouts, retries, skips, cancels, pauses, channels and variables."""
+    writes = [
+        {"channel": name, "value": {"userId": "u", "messageId": "m"}}
+        for name in ("votes", "chat", "log", "last")
+    ]
+    host.add_workflow(
+        workflow(
+            "everything",
+            settings={"maxRetries": 1},
+            channels={
+                "votes": {"reducer": "votes", "ttlMs": 1000},
+                "chat": {"reducer": "message"},
+                "log": {"reducer": "feedback", "maxSize": 1},
+                "last": {"reducer": "vendor.acme.last", "sensitive": True},
+            },
+            nodes=[
+                node("a", "core.fail", config={"failTimes": 1, "writes": writes, "outputVariable": "v"}),
+                node("b", "core.noop", disabled=True),
+                node("c", "core.approval", config={"timeoutMs": 1}),
+            ],
+            edges=[("a", "b"), ("b", "c")],
+        )
+    )
+    runs = [await api.start("everything")]
+    runs.append(await api.start("conformance-cap-breach", configurable={"recursionLimit": 1}))
+    runs.append(await api.start("conformance-cancellable", configurable={"runTimeoutMs": 1.5}))
+    runs.append(await api.start("openwop-subworkflow-parent", inputs={"delayMs": 60_000}))
+    paused = await api.start("openwop-approval")
+    await api.status(paused, "waiting-approval")
+    for verb in (":pause", ":resume", "/cancel"):
+        assert (await api.http.post(f"/v1/runs/{paused}{verb}", json={"reason": "r"})).status_code in (
+            200,
+            202,
+        )
+    await api.until(
+        runs[3], lambda state: bool(state.nodes.get("child") and state.nodes["child"].child_run_id)
+    )
+    await api.http.post(f"/v1/runs/{runs[3]}/cancel")
+    provider = {"id": "tool-calls", "config": {"toolCalls": [{"id": "1", "name": "n"}]}}
+    runs.append(await api.start("conformance-stream-text", configurable={"mockProvider": provider}))
+    for run_id in [*runs, paused]:
+        await api.finished(run_id)
+        await check_run(api, run_id, valid)
+
+
+async def test_discovery_and_errors_are_as_the_protocol_says(
+    host: DevHost, api: Api, valid: Validate
+) -> None:
+    """The capabilities document, the error envelope, the shape of a question by token."""
+    valid("capabilities", (await api.http.get("/.well-known/openwop")).json())
+    for response in (
+        await api.http.get("/v1/runs/none"),
+        await api.http.get("/v1/none"),
+        await api.http.post("/v1/runs", content=b"{"),
+        await api.http.get("/v1/runs/x/events?streamMode=no"),
+    ):
+        valid("error-envelope", response.json())
+    run_id = await api.start("openwop-clarification")
+    await api.status(run_id, "waiting-input")
+    token = host.interrupt_token(run_id, "ask")
+    valid("suspend-request", (await api.http.get(f"/v1/interrupts/{token}")).json())
+
+
+async def test_the_host_s_own_check_of_definitions_is_no_stricter_than_the_protocol(valid: Validate) -> None:
+    """A definition that uses every field the protocol has is taken."""
+    definition = {
+        **workflow(
+            "full", nodes=[node("a", "core.noop")], channels={"c": {"reducer": "append", "access": "private"}}
+        ),
+        "description": "d",
+        "type": "t",
+        "isActive": True,
+        "status": "draft",
+        "tenantId": "t",
+        "scopeId": "s",
+        "slug": "full",
+        "groups": [
+            {
+                "id": "g",
+                "name": "g",
+                "nodeIds": ["a"],
+                "position": {"x": 0, "y": 0},
+                "size": {"width": 1, "height": 1},
+            }
+        ],
+        "configurableSchema": {"type": "object"},
+        "defaults": {},
+        "acceptsInheritedArtifacts": [{}],
+        "createdAt": "2026-01-01T00:00:00Z",
+        "updatedAt": "2026-01-01T00:00:00Z",
+    }
+    definition["nodes"][0] |= {
+        "credentialsRef": "c",
+        "settings": {},
+        "outputRole": "secondary",
+        "notes": "n",
+        "groupId": "g",
+        "agent": {"agentId": "core.x"},
+        "envelopeContract": {},
+        "artifactType": "a",
+        "cardType": "c",
+        "outputSensitivity": {"x": False},
+    }
+    valid("workflow-definition", definition)
+    assert parse_workflow(definition, KNOWN_TYPES).document == definition
