@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from hypothesis import Phase
 from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter
 
@@ -23,6 +24,9 @@ URI = "https://openwop.invalid/v1.yaml"  # never fetched: references need an abs
 
 SCHEMAS = Schemas({URI: load_document()})
 COMPONENTS: list[str] = sorted(load_document()["components"]["schemas"])
+
+PHASES = tuple(phase for phase in Phase if phase is not Phase.explain)
+"""An explanation traces every line of a whole set of mutations, which takes minutes; the example says enough."""
 
 
 def component(name: str) -> Schema:

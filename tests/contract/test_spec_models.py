@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from contract.schema_strategies import parse_instant, same_json
 from contract.spec_support import (
     COMPONENTS,
+    PHASES,
     SCHEMAS,
     component,
     is_request,
@@ -38,7 +39,7 @@ def in_written_spelling(name: str, instance: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", COMPONENTS)
-@settings(max_examples=60)
+@settings(max_examples=60, phases=PHASES)
 @given(data=st.data())
 def test_valid_instances_are_read_and_written_back_unchanged(name: str, data: st.DataObject) -> None:
     """Nothing is refused, nothing is lost or added, and no property is treated as if it were unknown."""
@@ -54,7 +55,7 @@ TOLERANT = [name for name in COMPONENTS if not is_request(name)]
 
 
 @pytest.mark.parametrize("name", TOLERANT)
-@settings(max_examples=25)
+@settings(max_examples=25, phases=PHASES)
 @given(data=st.data())
 def test_a_property_of_the_wrong_type_is_kept_and_spoils_nothing_else(name: str, data: st.DataObject) -> None:
     """We chose it: a redaction stand-in may come where an object is due, and the rest must stay readable."""

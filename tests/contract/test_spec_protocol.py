@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from contract.schema_strategies import InstanceStrategies, Schema, Schemas
-from contract.spec_support import COMPONENTS, ROOT, SCHEMAS, component, load_check_spec
+from contract.spec_support import COMPONENTS, PHASES, ROOT, SCHEMAS, component, load_check_spec
 from openwop.spec import load_document
 
 PROTOCOL = ROOT.parent / "shared" / "protocol" / "v1"
@@ -97,7 +97,7 @@ def test_every_schema_has_a_counterpart_or_a_reason_for_having_none() -> None:
 
 
 @pytest.mark.parametrize("name", COUNTERPARTS)
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, phases=PHASES, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_the_protocol_accepts_what_we_accept(name: str, data: st.DataObject) -> None:
     """Apart from our openness to unknown properties and values, which reading must have (duties 5, 6 and 13)."""
@@ -107,7 +107,7 @@ def test_the_protocol_accepts_what_we_accept(name: str, data: st.DataObject) -> 
 
 
 @pytest.mark.parametrize("name", COUNTERPARTS)
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, phases=PHASES, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_we_accept_what_the_protocol_accepts(name: str, data: st.DataObject) -> None:
     """Values that the protocol lists are all among those that we call known."""

@@ -12,7 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contract.schema_strategies import JSON_VALUES, Schema, Simple
-from contract.spec_support import COMPONENTS, SCHEMAS, component, is_request, read, valid_instances, write
+from contract.spec_support import (
+    COMPONENTS,
+    PHASES,
+    SCHEMAS,
+    component,
+    is_request,
+    read,
+    valid_instances,
+    write,
+)
 
 REQUESTS = [name for name in COMPONENTS if is_request(name)]
 Path = tuple[str | int, ...]
@@ -129,7 +138,7 @@ def as_sent(schema: Schema, value: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-@settings(max_examples=15)
+@settings(max_examples=15, phases=PHASES)
 @given(data=st.data())
 def test_request_models_refuse_exactly_what_the_schema_refuses(name: str, data: st.DataObject) -> None:
     """The protocol's request bodies are closed, so a host answers 400 to whatever is not in them.
@@ -148,7 +157,7 @@ def test_request_models_refuse_exactly_what_the_schema_refuses(name: str, data: 
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-@settings(max_examples=60)
+@settings(max_examples=60, phases=PHASES)
 @given(data=st.data())
 def test_request_models_refuse_any_json_that_the_schema_refuses(name: str, data: st.DataObject) -> None:
     """Not only neighbours of valid bodies: any JSON at all, and any JSON under the names that the schema has."""
@@ -165,7 +174,7 @@ def test_request_models_refuse_any_json_that_the_schema_refuses(name: str, data:
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-@settings(max_examples=25)
+@settings(max_examples=25, phases=PHASES)
 @given(data=st.data())
 def test_the_bytes_that_are_sent_are_the_document_that_was_checked(name: str, data: st.DataObject) -> None:
     instance = data.draw(valid_instances(name))
