@@ -112,7 +112,14 @@ def dev(
 
 def _require_devhost() -> None:
     """Leave with a clear text when the extra that brings the host is not installed."""
-    for name in ("starlette", "uvicorn", "yaml"):
-        if importlib.util.find_spec(name) is None:
-            error(f"this command needs {name}, which is not installed: pip install 'openwop[cli,devhost]'")
-            raise typer.Exit(EXIT_USAGE)
+    missing = [name for name in ("starlette", "uvicorn", "yaml") if not _is_installed(name)]
+    if missing:
+        error(f"this command needs {missing[0]}, which is not installed: pip install 'openwop[cli,devhost]'")
+        raise typer.Exit(EXIT_USAGE)
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ImportError:
+        return False

@@ -1,0 +1,154 @@
+"""``openwop dev``: it serves until it is told to stop, and says clearly why it cannot start."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from openwop import AsyncOpenwopClient
+from openwop.cli.dev import dev as serve
+from openwop.devhost.builder import node, workflow
+
+PATIENCE_S = 30.0
+COMMAND = [sys.executable, "-m", "openwop.cli", "dev", "--port"]
+
+
+class Served:
+    """A running ``openwop dev``, and what it said."""
+
+    def __init__(self, process: subprocess.Popen[str], said: str) -> None:
+        self.process = process
+        self.said = said
+        self.base_url = self.variable("OPENWOP_BASE_URL")
+
+    def variable(self, name: str) -> str:
+        found = re.search(rf"^ +export {name}=(\S+)$", self.said, re.MULTILINE)
+        assert found is not None, self.said
+        return found[1]
+
+
+@contextmanager
+def dev(*arguments: str) -> Iterator[Served]:
+    process = subprocess.Popen(
+        [*COMMAND, "0", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONWARNINGS": "error"},
+        text=True,
+        encoding="utf-8",
+    )
+    watchdog = threading.Timer(PATIENCE_S, process.kill)  # ends every read below
+    watchdog.start()
+    try:
+        assert process.stdout is not None
+        said = ""
+        for line in process.stdout:
+            said += line
+            if "Ctrl-C" in line:
+                break
+        yield Served(process, said)
+    finally:
+        watchdog.cancel()
+        process.kill()
+        process.communicate()
+
+
+def refused(*arguments: str) -> str:
+    """What a command that cannot start says."""
+    done = subprocess.run(
+        [*COMMAND, *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    return done.stderr
+
+
+@pytest.mark.asyncio
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_it_serves_what_it_says_and_stops_at_once_in_the_middle_of_a_stream(
+    number: signal.Signals,
+) -> None:
+    """We chose it: what it prints is what a client needs, and no open stream keeps it from stopping with 0."""
+    with dev() as served:
+        assert "openwop-demo" in served.said
+        assert "conformance-noop" in served.said
+        api_key = served.variable("OPENWOP_API_KEY")
+        async with AsyncOpenwopClient(served.base_url, api_key=api_key) as client:
+            capabilities = await client.discovery.capabilities()
+            assert capabilities.implementation is not None
+            assert capabilities.implementation["name"] == "openwop-devhost"
+            run = await client.start("openwop-approval")
+            async with run.events() as events:
+                await anext(events)  # the run waits for an answer now, and its stream is open
+                served.process.send_signal(number)
+                output, errors = served.process.communicate(timeout=PATIENCE_S)
+    assert (served.process.returncode, output, errors) == (0, "", "")
+
+
+@pytest.mark.asyncio
+async def test_it_serves_the_workflows_of_a_folder_to_the_keys_it_was_given(tmp_path: Path) -> None:
+    """We chose it: definitions are read from *.json files, and every --key is accepted."""
+    definition = workflow("of-mine", nodes=[node("only", "core.noop")])
+    (tmp_path / "mine.json").write_text(json.dumps(definition), encoding="utf-8")
+    with dev("--workflows", str(tmp_path), "--key", "hk_one", "--key", "hk_two") as served:
+        assert re.search(r"^   Your workflows:\n     of-mine\n", served.said, re.MULTILINE)
+        assert served.variable("OPENWOP_API_KEY") == "hk_one"
+        for key in ("hk_one", "hk_two"):
+            async with AsyncOpenwopClient(served.base_url, api_key=key) as client:
+                assert (await client.execute("of-mine", timeout=PATIENCE_S)).status == "completed"
+
+
+def test_a_port_in_use_is_told_with_what_to_do() -> None:
+    """We chose it: the most common way to fail has a text of its own."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert refused(str(port)) == (
+            f"openwop: port {port} is in use; choose another one with --port, or a free one with --port 0\n"
+        )
+
+
+def test_an_address_that_is_not_of_this_machine_is_told() -> None:
+    """We chose it: any other reason is the system's own, with the address."""
+    said = refused("0", "--host", "192.0.2.1")
+    assert re.fullmatch(r"openwop: cannot listen on 192\.0\.2\.1, port 0: .+\n", said)
+
+
+@pytest.mark.parametrize(
+    ("text", "keys", "said"),
+    [
+        (None, [], r"openwop: .*missing is not a directory\n"),
+        ("{}", [], r"openwop: workflow .*\n"),
+        ("[", [], r"openwop: .*bad\.json: .*\n"),
+        ("[]", [], r"openwop: .*bad\.json: .*\n"),
+        (None, ["two words"], r"openwop: .*API key.*\n"),
+    ],
+)
+def test_what_cannot_be_served_is_told_before_anything_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str | None, keys: list[str], said: str
+) -> None:
+    """We chose it: a folder, a definition or a key that is no good ends the command with its reason."""
+    if text is not None:
+        (tmp_path / "bad.json").write_text(text, encoding="utf-8")
+    directory = tmp_path if text is not None or keys else tmp_path / "missing"
+    assert serve(host="127.0.0.1", port=0, keys=keys, directories=[directory]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert re.fullmatch(said, captured.err)
