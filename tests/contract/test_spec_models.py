@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from contract.schema_strategies import parse_instant, same_json
 from contract.spec_support import (
@@ -94,6 +95,23 @@ def test_the_other_spelling_of_a_complete_page_is_read() -> None:
     """The protocol has two shapes of a poll's answer; both say that the run is over."""
     assert EventPage.model_validate({"events": [], "isTerminal": True}).is_complete
     assert EventPage.model_validate({"events": [], "isComplete": True}).is_complete
+
+
+def test_an_event_that_is_a_little_off_does_not_cost_its_page() -> None:
+    """Older hosts write ``seq`` and ``data``, and a field may be redacted; without a sequence, nothing is an event."""
+    events = [
+        {"type": "run.started", "sequence": 0, "payload": {}},
+        {"type": "node.started", "seq": 1, "data": {"n": 1}},
+        {"type": "node.completed", "sequence": 2, "payload": {}, "timestamp": "[REDACTED]"},
+    ]
+    page = EventPage.model_validate_json(json.dumps({"events": events}))
+    assert [event.sequence for event in page.events] == [0, 1, 2]
+    assert page.events[1].payload == {"n": 1}
+    assert page.events[2].timestamp is None
+    with pytest.raises(ValidationError, match="sequence"):
+        EventPage.model_validate({"events": [*events, {"type": "run.completed"}]})
+    with pytest.raises(ValidationError, match="list"):
+        EventPage.model_validate({"events": {}})
 
 
 def test_data_of_an_unknown_kind_of_interrupt_stays_plain_json() -> None:
