@@ -282,3 +282,16 @@ async def test_a_burst_emits_what_it_was_asked_for(api: Api) -> None:
     told = chunks(poll.json()["events"])
     assert len(told) == 600
     assert [chunk["isLast"] for chunk in told].index(True) == 599
+
+
+async def test_a_child_is_started_anew_when_its_node_is_tried_again(host: DevHost, api: Api) -> None:
+    """A retry that looked at the failed child again could never succeed."""
+    config = {"workflowId": "conformance-failure"}
+    settings = {"maxRetries": 1}
+    host.add_workflow(
+        workflow("twice", nodes=[node("a", "core.subWorkflow", config=config, settings=settings)])
+    )
+    run_id = await api.start("twice")
+    await api.finished(run_id)
+    children = [e["payload"]["childRunId"] for e in await api.log(run_id) if e["type"] == "node.dispatched"]
+    assert len(set(children)) == 2

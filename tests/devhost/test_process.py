@@ -19,7 +19,7 @@ import pytest
 from devhost.kit import PATIENCE, Api, Stream, refusal, yielded_until
 from openwop.devhost import DevHost
 from openwop.devhost.builder import node, workflow
-from openwop.devhost.server import main
+from openwop.devhost.server import listen, main
 
 pytestmark = pytest.mark.asyncio
 
@@ -206,3 +206,18 @@ async def test_a_slow_reader_of_a_socket_loses_nothing(host: DevHost) -> None:
         writer.close()
         await writer.wait_closed()
     assert count == 8000 + 4
+
+
+async def test_connections_send_small_answers_at_once() -> None:
+    """asyncio turns Nagle's algorithm off only for sockets whose protocol is named; without, 40 ms an answer."""
+    with listen("127.0.0.1", 0) as listener:
+        assert listener.proto == socket.IPPROTO_TCP
+        with pytest.raises(OSError, match=r"\S"):
+            listen("127.0.0.1", listener.getsockname()[1])
+
+
+async def test_the_client_of_this_package_reaches_the_host_in_process(host: DevHost) -> None:
+    """host.client() is an ordinary client, whose bytes go to this host."""
+    async with asyncio.timeout(PATIENCE), host.client() as client:
+        snapshot = await client.execute("conformance-noop")
+    assert snapshot.status == "completed"

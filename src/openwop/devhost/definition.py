@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from openwop.devhost.channels import ChannelSpec
@@ -231,7 +232,7 @@ class Workflow:
     max_retries: int
     sensitive_variables: frozenset[str] = field(default=frozenset())
 
-    @property
+    @cached_property
     def masks_anything(self) -> bool:
         """Whether any variable, channel or output of the workflow is marked as sensitive."""
         return bool(

@@ -280,6 +280,7 @@ def _node_retried(state: RunState, event: LoggedEvent) -> None:
     node = state.node(event)
     node.attempt = int(event.payload.get("attempt", node.attempt + 1))
     node.emitted = 0
+    node.child_run_id = None
 
 
 def _node_completed(state: RunState, event: LoggedEvent) -> None:

@@ -283,6 +283,16 @@ def ends_the_run(workflow: Workflow, node_id: str) -> bool:
     return not any(workflow.rules.get(target) in TOLERANT_RULES for target in successors(workflow, node_id))
 
 
+def final_failure(state: RunState) -> tuple[str, JsonObject] | None:
+    """Return the first failed node that ends the run, and its error."""
+    failed = (node_id for node_id, node in state.nodes.items() if node.status == "failed")
+    return next(((n, _error(state, n)) for n in failed if ends_the_run(state.record.workflow, n)), None)
+
+
+def _error(state: RunState, node_id: str) -> JsonObject:
+    return state.nodes[node_id].error or {"code": "node_failed", "message": f"Node {node_id} failed."}
+
+
 def finished(state: RunState) -> bool:
     """Tell whether every node is settled."""
     return state.settled == len(state.record.workflow.nodes)
@@ -298,7 +308,7 @@ def unhandled_failure(state: RunState) -> tuple[str, JsonObject] | None:
         if not any(
             target in state.nodes and state.nodes[target].status == "completed" for target in handlers
         ):
-            return node_id, node.error or {"code": "node_failed", "message": f"Node {node_id} failed."}
+            return node_id, _error(state, node_id)
     return None
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import socket
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
@@ -253,10 +252,10 @@ class DevHost:
             host: The address to listen on; keep it a loopback address.
             port: The port; 0 takes a free one.
         """
-        from openwop.devhost.server import LoopServer
+        from openwop.devhost.server import LoopServer, listen
 
         self._check_loop()
-        listener = socket.create_server((host, port))
+        listener = listen(host, port)
         server = LoopServer(self.app, listener)
         async with server:
             yield f"http://{host}:{listener.getsockname()[1]}"

@@ -12,6 +12,8 @@ JsonArray = list[Any]
 REDACTED = "[REDACTED]"
 MAX_DEPTH = 100
 
+_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
 
 def is_object(value: object) -> TypeGuard[JsonObject]:
     """Tell whether a decoded JSON value is an object."""
@@ -30,9 +32,8 @@ def is_number(value: object) -> TypeGuard[int | float]:
 
 def encode(value: object) -> bytes:
     """Encode a value as compact UTF-8 JSON, without any line break."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     try:
-        return text.encode()
+        return _COMPACT.encode(value).encode()
     except UnicodeEncodeError:  # half of a surrogate pair: JSON can spell it, UTF-8 cannot
         return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
 

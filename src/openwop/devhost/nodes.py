@@ -112,7 +112,8 @@ async def approval(context: NodeContext) -> JsonObject:
         answer = await context.interrupt("approval", data, config)
     action = answer["action"]
     if action == "reject" and config.get("onReject") == "fail":
-        raise NodeFailure("approval_rejected", str(answer.get("feedback") or "The approval was rejected."))
+        message = str(answer.get("feedback") or "The approval was rejected.")
+        raise NodeFailure("approval_rejected", message, retryable=False)
     outputs: JsonObject = {"action": action, "approved": action in GRANTING, "decidedBy": answer["decidedBy"]}
     outputs |= {name: answer[name] for name in ("feedback", "refineFeedback") if name in answer}
     artifact = answer.get("editedArtifactData", data.get("artifactData"))

@@ -25,6 +25,7 @@ from openwop.devhost.graph import (
     Skip,
     decide,
     ends_the_run,
+    final_failure,
     finished,
     resolve_inputs,
     run_outputs,
@@ -178,11 +179,14 @@ class RunController:
             self.start()
             return
         self._arm_deadline()
+        failure = final_failure(self.state)
+        if self.state.breach is not None:  # the log stops short of the end that it had decided on
+            self._breach(self.state.breach, None, told=True)
+        elif failure is not None:
+            self._fail(failure[1], failure[0])
         for node_id, node in list(self.state.nodes.items()):
             if node.status in ("running", "suspended"):
                 self._spawn(node_id)
-        if self.state.breach is not None:
-            self._breach(self.state.breach, None, told=True)
         self._advance(self.record.workflow.nodes)
 
     def replay(self, recorded: Sequence[LoggedEvent]) -> None:

@@ -99,6 +99,27 @@ class LoopServer:
             self._listener.close()
 
 
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening TCP socket.
+
+    Raises:
+        OSError: The address cannot be listened on.
+    """
+    family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    # The protocol is named because asyncio turns Nagle's algorithm off only for sockets that name it; with it
+    # on, every answer whose head and body are two writes would wait 40 ms for the reader's acknowledgement.
+    listener = socket.socket(family, kind, socket.IPPROTO_TCP)
+    try:
+        if sys.platform != "win32":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(2048)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
 async def serve_until_stopped(devhost: DevHost, *, host: str = "127.0.0.1", port: int = 0) -> None:
     """Serve a host until SIGINT or SIGTERM, and say where it is in one line on standard output.
 
