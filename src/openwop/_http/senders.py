@@ -65,11 +65,17 @@ class DirectSender:
         self.watches_silence = True
 
     async def open(self, request: ApiRequest, *, connect_s: float, silence_s: float | None) -> httpx.Response:
+        url = _parsed_url(request.origin, request.target)
+        content = request.content
+        # With a stream of our own httpx leaves the two headers to us that it would else find out again each time.
+        headers = {"Host": url.netloc.decode("ascii"), **request.headers}
+        if content is not None:
+            headers["Content-Length"] = str(len(content))
         outgoing = httpx.Request(
             request.method,
-            _parsed_url(request.origin, request.target),
-            headers=request.headers,
-            content=request.content,
+            url,
+            headers=headers,
+            stream=httpx.ByteStream(content or b""),
             extensions={"timeout": _timeouts(connect_s, silence_s)},
         )
         return await self._transport.handle_async_request(outgoing)

@@ -7,7 +7,6 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar, cast
 
@@ -92,24 +91,32 @@ class Session:
         timeout: float | None = None,
         hold_s: float = 0.0,
         idempotency_key: str | None = None,
-        max_retries: int | None = None,
-    ) -> ApiResponse[T]:
+        answers: list[ApiResponse[Any]] | None = None,
+    ) -> T:
         """One logical call of ``operation``, retried as its retry class allows.
 
         ``hold_s``: how long the host may hold the answer back (long poll), on top of every time limit.
+        ``answers``: where to put the result together with what came with it, for who asks for that.
         """
-        build = build_request(
-            operation, self.dialect, self.config.base_url,
-            path=path, query=query, body=body, headers=headers, idempotency_key=idempotency_key,
-        )  # fmt: skip
+
+        def build(dialect: Dialect) -> ApiRequest:
+            return build_request(
+                operation, dialect, self.config.base_url,
+                path=path, query=query, body=body, headers=headers, idempotency_key=idempotency_key,
+            )  # fmt: skip
+
+        spoken = self.dialect
+        request = build(spoken)  # before any I/O, so that a bad argument is the first thing to be found
         await self.ready()
-        answer, request = await self.send(
-            build, timeout=timeout, hold_s=hold_s, long_poll=operation.long_poll, max_retries=max_retries
-        )
+        if self.dialect is not spoken:
+            request = build(self.dialect)
+        answer, request = await self.send(request, timeout=timeout, hold_s=hold_s, long_poll=operation.long_poll)
         data = cast("T", None)
         if answer.status != 304:
             data = decode_success(operation.response, operation.id, answer)
-        return self.wrap(data, answer, request)
+        if answers is not None:
+            answers.append(self.wrap(data, answer, request))
+        return data
 
     def wrap(self, data: T, answer: Answer, request: ApiRequest) -> ApiResponse[T]:
         """The result with what came with it."""
@@ -213,8 +220,8 @@ class Session:
         for _ in range(MAX_REDIRECTS + 1):
             response = await self._through_middleware(transmit)(outgoing)
             answer = Answer(response.status, response.headers, response.content or b"")
-            location = answer.headers.get("location")
-            if answer.status not in REDIRECT_STATUSES or not location:
+            location = answer.headers.get("location") if answer.status in REDIRECT_STATUSES else None
+            if not location:
                 if answer.status >= 300 and answer.status != 304:
                     raise self._error(request, answer)
                 return answer, outgoing
@@ -237,8 +244,8 @@ class Session:
         try:
             for _ in range(MAX_REDIRECTS + 1):
                 response = await self._through_middleware(transmit)(outgoing)
-                location = response.headers.get("location")
-                if response.status not in REDIRECT_STATUSES or not location:
+                location = response.headers.get("location") if response.status in REDIRECT_STATUSES else None
+                if not location:
                     stream = streams[-1]
                     if stream.status >= 300:
                         raise self._error(request, await _error_answer(stream, limit))
@@ -266,9 +273,7 @@ class Session:
         }
         if request.auth and key is not None:
             headers["Authorization"] = f"Bearer {key}"
-        dressed = copy(request)
-        dressed.headers = headers
-        return dressed
+        return request.with_headers(headers)
 
     async def _api_key(self) -> str | None:
         source = self.config.api_key

@@ -40,13 +40,10 @@ class AsyncResource:
         hold_s: float = 0.0,
         idempotency_key: str | None = None,
     ) -> T:
-        response = await self._session.call(
-            operation, path=path, query=query, body=body, headers=headers,
-            timeout=timeout, hold_s=hold_s, idempotency_key=idempotency_key,
+        return await self._session.call(
+            operation, path=path, query=query, body=body, headers=headers, timeout=timeout,
+            hold_s=hold_s, idempotency_key=idempotency_key, answers=self._answers,
         )  # fmt: skip
-        if self._answers is not None:
-            self._answers.append(response)
-        return response.data
 
 
 def body(model: type[RequestT], **values: Any) -> RequestT:
