@@ -255,10 +255,10 @@ class AsyncioStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
         """
         if not buffer:
             return
-        if self._closed or self._ended:
-            raise self._write_error()
         if self._writing_paused:
             await self._drain(timeout)
+        if self._is_over():
+            raise self._write_error()
         if self._write_begins_request:
             # HTTP/1.1 without pipelining: the first write after a read begins the next request.
             self._write_begins_request = False
@@ -284,14 +284,19 @@ class AsyncioStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
             self._send(corked)
 
     def _send(self, data: bytes) -> None:
-        if self._transport is not None and not self._closed and not self._ended:
+        if self._transport is not None and not self._is_over():
             self.bytes_sent += len(data)
             self._transport.write(data)
+
+    def _is_over(self) -> bool:
+        # A failed send is reported in the loop's next turn only. Without asking the transport, a body that
+        # never waits for anything would keep that turn from coming, and write for ever.
+        return self._closed or self._ended or (self._transport is not None and self._transport.is_closing())
 
     async def _drain(self, timeout: float | None) -> None:
         """Wait until the server has taken enough of what was sent."""
         while self._writing_paused:
-            if self._closed or self._ended:
+            if self._is_over():
                 raise self._write_error()
             writer = self._writer = self._loop.create_future()
             timer = None if timeout is None else self._loop.call_later(timeout, _time_out_write, writer)

@@ -132,7 +132,9 @@ class OpenwopTransport(httpx.AsyncBaseTransport):
             httpx.TransportError: see ``failure_facts()``.
             RuntimeError: the transport is closed, or in use by another event loop.
         """
-        self._check_usable()
+        if self._closed:
+            raise RuntimeError("The transport is closed.")
+        self._enter_loop()
         core_request, key = _to_httpcore(request)
         while True:
             connection = await self._take_idle(key) or self._open(core_request.url.origin, key)
@@ -160,7 +162,12 @@ class OpenwopTransport(httpx.AsyncBaseTransport):
             )
 
     async def aclose(self) -> None:
-        """Close every connection, idle or busy; whoever waits on one gets ``httpx.ReadError``. Idempotent."""
+        """Close every connection, idle or busy; whoever waits on one gets ``httpx.ReadError``. Idempotent.
+
+        Raises:
+            RuntimeError: the transport is in use by another event loop.
+        """
+        self._enter_loop()
         self._closed = True
         connections, self._connections = self._connections, set()
         self._idle = _IdleConnections()
@@ -170,9 +177,8 @@ class OpenwopTransport(httpx.AsyncBaseTransport):
         # asyncio closes sockets in its next turn: have that over when this returns.
         await asyncio.sleep(0)
 
-    def _check_usable(self) -> None:
-        if self._closed:
-            raise RuntimeError("The transport is closed.")
+    def _enter_loop(self) -> None:
+        """See that the connections belong to the running loop."""
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             if self._loop is not None and not self._loop.is_closed():
