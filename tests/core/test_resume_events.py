@@ -129,6 +129,24 @@ def test_gaps_in_a_filtered_mode_are_in_order() -> None:
     assert (hand.needs, hand.of.gaps) == ([], 0)
 
 
+def test_an_event_that_comes_after_a_later_one_is_counted_where_it_cannot_be_put_in_order() -> None:
+    """A pinned gap: a stream that filters cannot know at 3 that 2 is still to come.  In debug it is fetched in time."""
+    hand = Hand("updates")
+    assert numbers(hand.feed(*events(0, 1, 3, 2, 4, 1, 3))) == [0, 1, 3, 4]
+    assert hand.of.gaps == 1
+    hand = Hand("debug", log=run_log(9))
+    assert numbers(hand.feed(*events(0, 1, 3, 2, 4))) == [0, 1, 2, 3, 4]
+    assert hand.of.gaps == 0
+
+
+def test_what_another_connection_left_out_is_not_out_of_order() -> None:
+    hand = Hand("updates")
+    hand.feed(*events(0, 5))
+    hand.reconnect()
+    assert numbers(hand.feed(*events(3, 5, 6))) == [6]
+    assert hand.of.gaps == 0
+
+
 def test_a_gap_in_debug_is_filled_from_the_log_before_going_on() -> None:
     hand = Hand("debug", log=run_log(10))
     assert numbers(hand.feed(*events(0, 1, 5, 6))) == [0, 1, 2, 3, 4, 5, 6]

@@ -49,7 +49,9 @@ class Hand:
         for piece in pieces:
             if self.of.ended:
                 break
-            items += self.of.receive(decoder.feed(piece))
+            frames = decoder.feed(piece)
+            item = self.of.next_in_line(frames[0]) if len(frames) == 1 else None
+            items += self.of.receive(frames) if item is None else [item]
             items += self.meet()
         return items
 

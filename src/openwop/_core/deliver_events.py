@@ -31,6 +31,8 @@ class EventDelivery(Delivery):
         self._read = event_reader()
         self._covered = -1
         """Up to here nothing is missing: a chunk's id stands for it, or the log was found not to have it."""
+        self._jump = (0, 0)
+        """The last jump of this connection: nothing between these two sequences came before the second of them."""
         self._loose = 0
         """Chunks delivered since the last event.  The next ``output.chunk`` events of the log are the same ones."""
         self._chunk_number = -1
@@ -45,8 +47,30 @@ class EventDelivery(Delivery):
 
     def connected(self, *, again: bool) -> None:
         """Start over with the frames of a connection; the place in the log stays."""
+        self._jump = (0, 0)
         self._floor = self._chunk_number if again else -1
         self._new_chunks.connected()
+
+    def next_in_line(self, frame: SseFrame) -> RunEvent | None:
+        """The event of a frame that came alone, if it is the next and not the last: ``receive``, the short way."""
+        if self._with_chunks:
+            return None
+        try:
+            event = self._read(frame.data)
+        except ValueError:
+            return None
+        position = self.position
+        sequence = event.sequence
+        last = position.last
+        if sequence != last + 1:
+            if sequence <= last or self._gapless:
+                return None
+            self._jump = last, sequence
+        if event.type in TERMINAL_EVENT_TYPES:
+            return None
+        position.last = sequence
+        position.id = frame.id
+        return event
 
     def receive(self, frames: Iterable[SseFrame]) -> Iterator[Any]:
         """Yield what ``frames`` bring.  Stops early when :attr:`need` is set or the run has ended."""
@@ -66,10 +90,12 @@ class EventDelivery(Delivery):
                 sequence = event.sequence
                 last = position.last
                 if (
-                    plain
-                    and (sequence == last + 1 or (sequence > last and not gapless))
+                    (sequence == last + 1 or (sequence > last and not gapless))
+                    and plain
                     and event.type not in TERMINAL_EVENT_TYPES
                 ):
+                    if sequence != last + 1:
+                        self._jump = last, sequence
                     position.last = sequence
                     position.id = frame.id
                     yield event
@@ -113,6 +139,10 @@ class EventDelivery(Delivery):
 
     def _old_event(self, event: RunEvent) -> Iterator[Any]:
         """A duplicate, which nobody needs.  But a run that is over is over, also in a log that was renumbered."""
+        before, behind = self._jump
+        if before < event.sequence < behind:
+            self.gaps += 1
+            self._report("came after a later event: it would be out of order", None, False)
         if event.is_terminal:
             self.ended = True
             # If nothing was reached yet, it lies at or before the place that the caller gave, and the caller knows it.

@@ -94,6 +94,13 @@ class Delivery(ABC):
         self._pending.clear()
         self._rest = []
 
+    def next_in_line(self, frame: SseFrame) -> Any | None:
+        """What a frame that came alone brings, if it is of the most ordinary kind; ``None``: use :meth:`receive`.
+
+        Hosts send one event at a time, and for a single one the generator costs as much as all the rest.
+        """
+        return None
+
     @abstractmethod
     def receive(self, frames: Iterable[SseFrame]) -> Iterator[Any]:
         """Yield what ``frames`` bring.  Stops early when :attr:`need` is set or the run has ended."""

@@ -170,12 +170,17 @@ async def _follow(link: Link) -> AsyncGenerator[Any, None]:
             elif link.phase is Phase.CONNECT:
                 await link.connect()
             elif link.phase is Phase.READ:
-                receive = delivery.receive
+                receive, next_in_line = delivery.receive, delivery.next_in_line
                 chunks, feed = link.reading()
                 try:
                     async for chunk in chunks:
                         frames = feed(chunk)
-                        if not frames:
+                        if len(frames) == 1:
+                            item = next_in_line(frames[0])
+                            if item is not None:
+                                yield item
+                                continue
+                        elif not frames:
                             link.alive()
                             continue
                         for item in receive(frames):
