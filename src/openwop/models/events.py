@@ -31,8 +31,10 @@ class RunEvent(WireModel):
     run_id: str = ""
     type: str
     """The event's type as the host spelled it; compare with :meth:`matches`."""
-    payload: Any = None
-    """The raw JSON of the event."""
+    payload: Any = Field(
+        default=None, validation_alias=AliasChoices("payload", "data"), serialization_alias="payload"
+    )
+    """The raw JSON of the event; older hosts call it ``data``."""
     timestamp: datetime | None = None
     sequence: int
     """Place in the run's log, from 0, without gaps in the log (a filtered stream does skip numbers)."""
@@ -158,8 +160,6 @@ def event_from_json(document: Any) -> RunEvent:
     }
     if "sequence" not in fields and "seq" in fields:
         fields["sequence"] = fields.pop("seq")
-    if "payload" not in fields and "data" in fields:
-        fields["payload"] = fields.pop("data")
     misfits: JsonObject = {}
     while True:
         try:
