@@ -31,7 +31,7 @@ HOST = re.compile(r"host at (http://127\.0\.0\.1:\d+), process (\d+)")
 
 def environment(**more: str) -> dict[str, str]:
     """The variables of a program whose warnings are errors, without what a developer may have set."""
-    unwanted = ("NO_COLOR", "TERM", "COLUMNS", "FORCE_COLOR")
+    unwanted = ("NO_COLOR", "TERM", "COLUMNS", "FORCE_COLOR", "PYTHONUNBUFFERED")
     kept = {name: value for name, value in os.environ.items() if name not in unwanted}
     return {**kept, "PYTHONWARNINGS": "error", "PYTHONIOENCODING": "utf-8", **more}
 
@@ -87,7 +87,7 @@ def read_until(process: subprocess.Popen[str], text: str) -> str:
 def with_steps(body: str) -> list[str]:
     """The command for ``openwop demo`` with one step of the test's own, the function ``step`` in ``body``."""
     head = """
-        import os, signal, sys
+        import logging, os, signal, sys
         import anyio
         import openwop.cli.demo as demo
         from openwop.cli.demo_steps import STEPS, DemoFailedError
@@ -196,6 +196,7 @@ def test_an_error_of_the_client_ends_the_demo_with_its_text() -> None:
     """We chose it: no traceback, but the error's class and text, and the step."""
     command = with_steps("""
         async def step(stage):
+            logging.getLogger("openwop.run").warning("what the client logs is not for the demo's reader")
             await stage.client.runs.get("no-such-run")
     """)
     with started(*command) as process:

@@ -38,19 +38,14 @@ def run() -> int:
     except SystemExit as leaving:
         code = leaving.code
         return code if isinstance(code, int) else EXIT_OK if code is None else EXIT_FAILED
-    except BrokenPipeError:
-        return _nobody_reads()
     except BaseExceptionGroup as group:
         if group.split(BrokenPipeError)[1] is not None:
             raise
-        return _nobody_reads()
+        # Whoever read the output has left (`openwop demo | head`).  typer ends in silence then, unless the error comes
+        # out of a task group, as here.  Python is not to complain of it either, when it flushes at its own end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
     return EXIT_OK
-
-
-def _nobody_reads() -> int:
-    """Whoever read the output has left (``openwop demo | head``): Python is not to complain of it at its own end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return EXIT_FAILED
 
 
 def _show_version(wanted: bool) -> None:
