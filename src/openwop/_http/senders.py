@@ -17,7 +17,7 @@ from urllib.request import getproxies, proxy_bypass
 import anyio
 import httpx
 
-from openwop._core.redact import redact_url
+from openwop._core.redact import redact_text
 from openwop._core.request import ApiRequest
 from openwop._http.pool import OpenwopTransport
 from openwop.errors import ConfigurationError
@@ -96,7 +96,6 @@ class ClientSender:
         self._streams = streams
         self._owned = owned
         self.watches_silence = silence
-        _keep_tokens_out_of_httpx_log()
 
     async def open(self, request: ApiRequest, *, connect_s: float, silence_s: float | None) -> httpx.Response:
         client = self._requests if silence_s is None else self._streams
@@ -155,19 +154,25 @@ async def _in_child_task(function: Callable[[], Awaitable[T]]) -> T:
 
 
 class _TokenFilter(logging.Filter):
-    """httpx logs every URL at INFO, and an interrupt token is part of its URL."""
+    """httpx logs every URL at INFO, httpcore every header of an answer at DEBUG; a token may stand in either."""
 
     def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.msg, str):
+            record.msg = redact_text(record.msg)
         if isinstance(record.args, tuple):
             record.args = tuple(
-                redact_url(str(item)) if isinstance(item, httpx.URL | str) else item for item in record.args
+                redact_text(str(item)) if isinstance(item, httpx.URL | str) else item for item in record.args
             )
         return True
 
 
 @cache
-def _keep_tokens_out_of_httpx_log() -> None:
-    logging.getLogger("httpx").addFilter(_TokenFilter())
+def keep_secrets_out_of_library_logs() -> None:
+    """Filter what the HTTP libraries log, once per process."""
+    secrets = _TokenFilter()
+    # A filter on a logger does not see what its children log, so each of httpcore's is named.
+    for name in ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy"):
+        logging.getLogger(name).addFilter(secrets)
 
 
 @cache
@@ -226,6 +231,7 @@ def make_sender(
     client: httpx.AsyncClient | None,
 ) -> Sender:
     """The sender for one client on one event loop; ``backend`` is ``"asyncio"`` or ``"trio"``."""
+    keep_secrets_out_of_library_logs()
     asyncio_runs = backend == "asyncio"
     if client is not None:
         return ClientSender(client, client, owned=False, silence=not asyncio_runs)
