@@ -2,7 +2,7 @@
 
 Run in an environment that holds the built wheel and no source tree::
 
-    python -I smoke.py "[cli,devhost]" /path/of/the/repository
+    python -I smoke.py "[cli,devhost]" /path/of/the/repository/src
 
 The first argument says which extras the wheel was installed with; the second is the folder that
 nothing may be imported from.
