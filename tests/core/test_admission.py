@@ -98,13 +98,14 @@ def test_a_buffer_time_out_of_bounds_is_refused(buffer_ms: Any) -> None:
     assert raised.value.field == "buffer_ms"
 
 
-@pytest.mark.parametrize("after", [None, 0, 7, "0", "evt-7", "é", "x" * 1024])
+@pytest.mark.parametrize("after", [None, 0, 7, "0", "evt-7", "a b", "x" * 1024])
 def test_a_place_to_start_after_is_taken_as_it_is(after: Any) -> None:
     assert check_after(after) == after
 
 
 @pytest.mark.parametrize(
-    "after", [-1, True, 1.0, "", "a\nb", "a\rb", "a\0b", " a", "a ", "\u2028", "\ud800", "x" * 1025, b"7"]
+    "after",
+    [-1, True, 1.0, "", "a\nb", "a\rb", "a\0b", " a", "a ", "é", "\u2028", "\ud800", "x" * 1025, b"7"],
 )
 def test_a_place_that_cannot_be_sent_is_refused(after: Any) -> None:
     with pytest.raises(RequestValidationError) as raised:

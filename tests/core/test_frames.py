@@ -9,13 +9,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openwop._core.frames import Batch, Other, Unreadable, chunk_of, classify, classify_document, sequence_of_id
+from openwop._core.frames import (
+    Batch,
+    Other,
+    Unreadable,
+    chunk_of,
+    classify,
+    classify_document,
+    sequence_of_id,
+)
 from openwop._core.sse import OversizedFrame, SseFrame
 from openwop.models.events import MessageChunk, RunEvent
 from openwop.models.runs import RunSnapshot
 from support.fault_steps import event_doc, snapshot_doc
 
-NAMES = ["", "message", "node.completed", "state.snapshot", "ai.message.chunk", "updates", "messages", "batch"]
+NAMES = [
+    "",
+    "message",
+    "node.completed",
+    "state.snapshot",
+    "ai.message.chunk",
+    "updates",
+    "messages",
+    "batch",
+]
 CHUNK = {"chunk": "Hi", "isLast": False, "nodeId": "n", "runId": "r"}
 
 
@@ -182,7 +199,7 @@ json_documents = st.recursive(
         st.lists(inner, max_size=3)
         | st.dictionaries(
             st.sampled_from(
-                "type sequence seq payload data chunk isLast status workflowId runId annotationId surfaceRef patch".split()
+                "type sequence seq payload data chunk isLast status workflowId runId annotationId patch".split()
             ),
             inner,
             max_size=6,

@@ -554,7 +554,7 @@ def test_whatever_is_repeated_left_out_or_batched_debug_gives_the_log_once_and_i
     items: list[Any] = []
     while not hand.of.ended:
         # A host may start anywhere, leave events out, repeat them, batch them, or garble them; it sends ids or not.
-        picked = data.draw(st.lists(st.sampled_from(log), min_size=1, max_size=5)) + [log[-1]]
+        picked = [*data.draw(st.lists(st.sampled_from(log), min_size=1, max_size=5)), log[-1]]
         with_id = data.draw(st.booleans())
         pieces = []
         for doc in picked:

@@ -45,7 +45,9 @@ class Fault:
 
 FAULTS = st.builds(
     Fault,
-    kind=st.sampled_from(["broken", "clean", "silent", "refused", "503", "429", "400", "401", "405", "204", "html", "json"]),
+    kind=st.sampled_from(
+        ["broken", "clean", "silent", "refused", "503", "429", "400", "401", "405", "204", "html", "json"]
+    ),
     overlap=st.integers(-1, 4),
     cut=st.floats(0.0, 1.0),
     piece=st.sampled_from([1, 7, 100, 10_000]),
@@ -97,7 +99,10 @@ class Host:
             start = max(0, names[last_event_id] + 1 - fault.overlap)
         docs = [doc for doc in self.log[start : self.known] if admitted(doc["type"], modes)]
         if fault.kind == "json":
-            return Opened([EventPage(events=[*map(_event, docs)]).model_dump_json().encode()], content_type="application/json")
+            return Opened(
+                [EventPage(events=[*map(_event, docs)]).model_dump_json().encode()],
+                content_type="application/json",
+            )
         body = self.body(docs, fault)
         over = self.known == len(self.log)
         if not (fault.kind == "clean" and fault.cut == 1.0 and over):
@@ -129,7 +134,9 @@ class Host:
             raise refusal(404)
         if self.polls == "rarely" and self.poll_count % 3:
             raise refusal(503)
-        docs = [doc for doc in self.log[: self.known] if after is None or doc["sequence"] > after][: self.page_size]
+        docs = [doc for doc in self.log[: self.known] if after is None or doc["sequence"] > after][
+            : self.page_size
+        ]
         return EventPage(events=[*map(_event, docs)], is_complete=self.known == len(self.log))
 
     async def snapshot(self) -> RunSnapshot:
@@ -208,7 +215,17 @@ def test_whatever_happens_the_log_comes_once_and_in_order_or_a_typed_error(
         assert error.cursor == stream.cursor
         assert len(faults) >= 8 or any(fault.kind == "204" for fault in faults)
     elif error is not None:
-        assert {fault.kind for fault in faults} & {"401", "400", "405", "html", "json", "503", "429", "refused", "204"}
+        assert {fault.kind for fault in faults} & {
+            "401",
+            "400",
+            "405",
+            "html",
+            "json",
+            "503",
+            "429",
+            "refused",
+            "204",
+        }
 
 
 @given(hosts())
@@ -221,7 +238,9 @@ def test_a_lost_stream_goes_on_where_it_stopped(host: Host) -> None:
         cursor: int | str | None = None
         for _ in range(40):
             settings = StreamSettings(clock=host.time.clock, sleep=host.time.sleep, random=lambda: 0.5)
-            stream: AsyncEventStream[RunEvent] = AsyncEventStream(host, "debug", after=cursor, settings=settings)
+            stream: AsyncEventStream[RunEvent] = AsyncEventStream(
+                host, "debug", after=cursor, settings=settings
+            )
             try:
                 with anyio.fail_after(20):
                     async for item in stream:
@@ -232,4 +251,3 @@ def test_a_lost_stream_goes_on_where_it_stopped(host: Host) -> None:
         raise AssertionError("the host's faults are endless")
 
     assert anyio.run(scenario) == [doc["sequence"] for doc in host.log]
-

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
-from support.fault_steps import RUN_ID, frame, snapshot_doc
 
 from openwop._core.dialect import V1
 from openwop._core.resume import StreamPolicy
@@ -18,6 +17,7 @@ from openwop.errors import ApiError, ConnectionFailedError, NotFoundError, Reque
 from openwop.models.events import EventPage, RunEvent
 from openwop.models.runs import RunSnapshot
 from openwop.streaming import AsyncEventStream, StreamSettings
+from support.fault_steps import RUN_ID, frame, snapshot_doc
 
 BROKEN = ConnectionFailedError("the connection broke")
 SILENT = RequestTimeoutError("nothing came")
@@ -143,7 +143,9 @@ class ScriptedSource:
             raise status
         return RunSnapshot.model_validate(snapshot_doc(status))
 
-    def stream(self, mode: str | Iterable[str] = "updates", *, policy: StreamPolicy | None = None, **more: Any) -> Any:
+    def stream(
+        self, mode: str | Iterable[str] = "updates", *, policy: StreamPolicy | None = None, **more: Any
+    ) -> Any:
         """A stream over this source, on its clock and with its dice."""
         limits = {name: more.pop(name) for name in ("max_event_bytes", "poll_wait_s") if name in more}
         settings = StreamSettings(

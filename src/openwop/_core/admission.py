@@ -104,8 +104,8 @@ def check_after(after: object) -> int | str | None:
         if sendable_id(after.encode("utf-8", "replace")) != after:
             raise RequestValidationError(
                 "after",
-                "must be an event id that fits into a header: 1 to 1024 bytes, no line breaks or control characters, "
-                "no space at its ends; leave it out to start at the beginning",
+                "must be an event id that fits into a header: 1 to 1024 printable ASCII characters, no space at its "
+                "ends; leave it out to start at the beginning",
             )
         return after
     raise RequestValidationError("after", f"must be a sequence (int) or an event id (str), not {after!r}")

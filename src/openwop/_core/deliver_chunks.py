@@ -61,7 +61,7 @@ class ChunkDelivery(Delivery):
         self._loose = 0
         """Chunks delivered since the last place in the log that is known."""
         self._anonymous = 0
-        """Chunks delivered since the last id of any kind."""
+        """Chunks delivered since the last id that can be sent back."""
         self._all = 0
         self._new = NewChunks()
         self._following = False
@@ -121,7 +121,7 @@ class ChunkDelivery(Delivery):
             return
         if frame_id is not None:
             self.position.id = frame_id
-        self._anonymous = 0 if frame_id else self._anonymous + 1
+        self._anonymous = 0 if sendable_id(frame_id) else self._anonymous + 1
         if number is None:
             self._loose += 1
         elif number > self._number:

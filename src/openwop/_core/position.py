@@ -14,13 +14,14 @@ _LONGEST_ID = 1024
 
 
 def sendable_id(frame_id: bytes | None) -> str | None:
-    """The id as text, or ``None`` when a header could not carry it to the host and back unchanged."""
-    if not frame_id or len(frame_id) > _LONGEST_ID:
+    """The id as text, or ``None`` when a header could not carry it to the host and back unchanged.
+
+    Header values are printable ASCII without spaces at their ends (RFC 9110, 5.5).  More gets through some libraries
+    and proxies and not through others; where it is not sent, the sequence is.
+    """
+    if not frame_id or len(frame_id) > _LONGEST_ID or not frame_id.isascii():
         return None
-    try:
-        text = frame_id.decode("utf-8")
-    except UnicodeDecodeError:
-        return None
+    text = frame_id.decode("ascii")
     return text if text.isprintable() and text == text.strip() else None
 
 
