@@ -12,7 +12,13 @@ from typing import Any, TypeAlias, cast
 from openwop._core.redact import excerpt
 from openwop._core.sse import OversizedFrame, SseFrame
 from openwop.models.base import JsonObject, ModelMismatch
-from openwop.models.events import MessageChunk, RunEvent, event_from_json, read_event_document
+from openwop.models.events import (
+    MessageChunk,
+    RunEvent,
+    event_from_json,
+    event_list_reader,
+    read_event_document,
+)
 from openwop.models.runs import RunSnapshot
 
 __all__ = [
@@ -27,6 +33,7 @@ __all__ = [
 ]
 
 _ANNOTATED = "run.annotated"
+_OPENING_BRACKET = 0x5B
 _LONGEST_SEQUENCE = 18
 """Digits of the largest sequence an id may stand for; a longer id is a name that happens to be a number."""
 
@@ -67,6 +74,11 @@ def classify(frame: SseFrame) -> Document | Batch:
     data = frame.data
     if not data or data.isspace():
         return Other("empty")
+    if data[0] == _OPENING_BRACKET:
+        try:
+            return Batch(tuple(event_list_reader()(data)))
+        except ValueError:  # something in it is no plain event: it is looked at piece by piece below
+            pass
     try:
         document = read_event_document(data)
     except ModelMismatch as mismatch:

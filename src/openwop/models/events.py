@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import cache
 from typing import Any, cast
 
-from pydantic import AliasChoices, Field, ValidationError, ValidatorFunctionWrapHandler, field_validator
+from pydantic import (
+    AliasChoices,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
 
 from openwop.models.base import JsonObject, ModelMismatch, TolerantModel, WireModel, parse_json
 from openwop.models.event_types import EventType, canonical_event_type
@@ -143,6 +151,12 @@ def event_reader() -> Callable[[bytes], RunEvent]:
     # it is only there once a deferred model has been built.
     RunEvent.model_rebuild()
     return RunEvent.__pydantic_validator__.validate_json
+
+
+@cache
+def event_list_reader() -> Callable[[bytes], list[RunEvent]]:
+    """The same for a JSON array of events, as a batch is: one call for all of them."""
+    return TypeAdapter(list[RunEvent]).validator.validate_json
 
 
 def event_from_json(document: Any) -> RunEvent:
