@@ -149,10 +149,10 @@ async def test_stock_httpx_logs_a_url_without_its_token(everything_logged: io.St
         pytest.skip("only a caller's client logs through httpx")
     with FaultServer() as server:
         server.on("GET", "*", json_response(200, {"kind": "approval", "key": "k", "data": {}}))
-        async with httpx.AsyncClient(trust_env=False) as http_client:
-            async with AsyncOpenwopClient(
-                server.base_url, KEY, protocol="1", http_client=http_client
-            ) as client:
-                await client.interrupts.inspect(TOKEN)
+        async with (
+            httpx.AsyncClient(trust_env=False) as http_client,
+            AsyncOpenwopClient(server.base_url, KEY, protocol="1", http_client=http_client) as client,
+        ):
+            await client.interrupts.inspect(TOKEN)
     assert "/v1/interrupts/[REDACTED]" in everything_logged.getvalue()
     assert TOKEN not in everything_logged.getvalue()
