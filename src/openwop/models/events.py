@@ -137,7 +137,7 @@ class EventPage(TolerantModel):
         except ValidationError:
             if not isinstance(value, list):
                 raise
-            items: list[Any] = value
+            items = cast("Any", value)
             return [item if isinstance(item, RunEvent) else event_from_json(item) for item in items]
 
 
