@@ -348,6 +348,19 @@ async def test_two_runs_that_did_the_same_do_not_differ(api: Api) -> None:
     assert (await diff(api, first, first))["divergedAtSeq"] is None
 
 
+async def test_how_long_something_took_is_no_difference(timed: Api, clock: ManualClock) -> None:
+    """Wall-clock times are left out of the comparison, durations with them."""
+    runs = []
+    for seconds in (1.0, 5.0):
+        runs.append(await timed.start("conformance-delay", inputs={"delayMs": 1000}))
+        await clock.armed(1.0)
+        clock.advance(seconds)
+        await timed.finished(runs[-1])
+    durations = [(await timed.log(run_id))[-1]["payload"]["durationMs"] for run_id in runs]
+    assert durations == [1000, 5000]
+    assert (await diff(timed, *runs))["eventDiffs"] == []
+
+
 async def test_a_diff_of_a_run_that_goes_on_says_so(api: Api) -> None:
     """truncated: only what there was could be compared. Without the other run's id it is 400."""
     run_id = await api.start("openwop-approval")

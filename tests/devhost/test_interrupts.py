@@ -154,6 +154,17 @@ async def test_an_answer_that_does_not_fit_is_refused_and_the_run_still_waits(
     assert await api.log(run_id) == before
 
 
+async def test_asking_back_is_offered_and_never_ends_the_wait(host: DevHost, api: Api) -> None:
+    """``ask`` is a conversation beside the approval; as an answer it is refused even where it is offered."""
+    config = {"actions": ["ask", "accept"]}
+    host.add_workflow(workflow("asks", nodes=[node("gate", "core.approval", config=config)]))
+    run_id = await waiting(api, "asks", "waiting-approval")
+    response = await api.resolve(run_id, "gate", {"action": "ask"})
+    assert refusal(response) == (400, "validation_error")
+    assert response.json()["details"]["actions"] == ["accept"]
+    assert refusal(await api.resolve(run_id, "gate", {"action": "reject"})) == (400, "validation_error")
+
+
 @pytest.mark.parametrize("body", [{}, {"resumeValue": {"action": "accept"}, "more": 1}, {"action": "accept"}])
 async def test_the_answer_goes_inside_resume_value(api: Api, body: dict[str, Any]) -> None:
     """A closed body with one required field."""

@@ -57,6 +57,27 @@ async def test_a_trigger_rule_decides_over_a_join(
         assert snapshot["error"]["code"] == "node_failed"
 
 
+@pytest.mark.parametrize(("rule", "target"), [("none_failed", "skipped"), ("all_success", "skipped")])
+async def test_a_failure_that_another_node_deals_with_still_skips_the_intolerant(
+    host: DevHost, api: Api, rule: str, target: str
+) -> None:
+    """The handler runs, the run completes; who cannot live with the failure is passed over."""
+    host.add_workflow(
+        workflow(
+            "handled",
+            nodes=[node("bad", "core.fail"), node("handler", "core.noop"), node("target", "core.noop")],
+            edges=[
+                edge("bad", "handler", trigger_rule="any_failed"),
+                edge("bad", "target", trigger_rule=rule),
+            ],
+        )
+    )
+    snapshot = await api.execute("handled")
+    assert snapshot["status"] == "completed"
+    assert snapshot["nodeStates"]["handler"]["status"] == "completed"
+    assert snapshot["nodeStates"]["target"]["status"] == target
+
+
 async def test_branches_run_side_by_side_and_join_once(timed: Api, clock: ManualClock) -> None:
     """Both delays have to be under way before either of them has ended."""
     timed.host.add_workflow(
