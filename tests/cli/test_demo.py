@@ -62,15 +62,19 @@ def started(*command: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
         text=True,
         encoding="utf-8",
     )
-    # Every read below ends when the program does; this bounds the program.
-    watchdog = threading.Timer(PATIENCE_S, process.kill)
+    # Every read below ends when the program does; this bounds the program.  It is asked to end and not killed, so that
+    # it stops its host.
+    watchdog = threading.Timer(PATIENCE_S, process.terminate)
     watchdog.start()
     try:
         yield process
     finally:
         watchdog.cancel()
-        process.kill()
-        process.communicate()
+        process.terminate()
+        for pipe in (process.stdout, process.stderr):
+            assert pipe is not None
+            pipe.close()
+        process.wait(PATIENCE_S)
 
 
 def read_until(process: subprocess.Popen[str], text: str) -> str:
@@ -143,7 +147,7 @@ def test_on_a_terminal_the_demo_has_colours_and_a_bar_that_moves() -> None:
         env=environment(TERM="xterm-256color"),
     )
     os.close(side)
-    watchdog = threading.Timer(PATIENCE_S, process.kill)
+    watchdog = threading.Timer(PATIENCE_S, process.terminate)
     watchdog.start()
     try:
         raw = _read_terminal(terminal)

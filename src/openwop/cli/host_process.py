@@ -32,6 +32,8 @@ class HostProcess:
         # A key of this shape may use mock models.  It is only good for this process, on this machine.
         self.api_key = f"hk_test_{secrets.token_hex(16)}"
         self.base_url = ""
+        self.ended = threading.Event()
+        """Set when it has said its last word, and with it has ended."""
         self._heard_back = threading.Event()
         self._output: deque[str] = deque(maxlen=_LINES_KEPT)
         self._process: subprocess.Popen[str] | None = None
@@ -102,6 +104,7 @@ class HostProcess:
                 self._heard_back.set()
             else:
                 self._output.append(line)
+        self.ended.set()
         self._heard_back.set()
 
     def _said(self) -> str:
