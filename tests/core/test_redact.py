@@ -85,6 +85,8 @@ URLS = {
         f"https://h/runs/v1/interrupts/{TOKEN}",
         "https://h/runs/v1/interrupts/[REDACTED]",
     ),
+    "interrupt, below such a prefix, any token": ("/runs/v1/interrupts/x", "/runs/v1/interrupts/[REDACTED]"),
+    "interrupt, capitals": ("/V1/Interrupts/x", "/V1/Interrupts/[REDACTED]"),
     "interrupt, any token": ("/v1/interrupts/x", "/v1/interrupts/[REDACTED]"),
     "interrupt, token with a slash": ("/v1/interrupts/a/b%2Fc?x=1", "/v1/interrupts/[REDACTED]?x=1"),
     "interrupt, two slashes": ("/v1/interrupts//abc", "/v1/interrupts//[REDACTED]"),
@@ -140,6 +142,7 @@ TEXTS = {
     "bearer, a token that goes on behind a dot": ("Bearer token.abc", "Bearer [REDACTED]"),
     "basic": ("Basic dXNlcjpwYXNz", "Basic [REDACTED]"),
     "basic, in prose": ("a basic authentication of basic types", "a basic authentication of basic types"),
+    "basic, before an abbreviation": ("Basic HTTP", "Basic HTTP"),
     "header lines": (
         "Cookie: a=b; c=d\nX-Api-Key: k\nIdempotency-Key:0123\nAccept: x",
         "Cookie: [REDACTED]\nX-Api-Key: [REDACTED]\nIdempotency-Key:[REDACTED]\nAccept: x",
@@ -149,9 +152,13 @@ TEXTS = {
         "sk-abcdefghij0123456789 and whsec_abcdefghij0123456789",
         "[REDACTED] and [REDACTED]",
     ),
-    "words that look like keys": ("task_list disk-usage sk-1 hk_", "task_list disk-usage sk-1 hk_"),
+    "words that look like keys": (
+        "disk-usage-of-all-machines sk-1 hk_ task_list_of_everything",
+        "disk-usage-of-all-machines sk-1 hk_ task_list_of_everything",
+    ),
     "interrupt token on its own": (f"token {TOKEN} expired", "token [REDACTED] expired"),
     "interrupt token in a path": ("GET /v1/interrupts/a.b failed", "GET /v1/interrupts/[REDACTED] failed"),
+    "interrupt token, capitals": ("GET /V1/INTERRUPTS/a.b", "GET /V1/INTERRUPTS/[REDACTED]"),
     "interrupt token in quotes": ("'/v1/interrupts/a.b', 1", "'/v1/interrupts/[REDACTED]', 1"),
     "path of a node": ("POST /v1/runs/r/interrupts/n: 404", "POST /v1/runs/r/interrupts/n: 404"),
     "path template": ("/v1/interrupts/{token}", "/v1/interrupts/{token}"),
@@ -163,6 +170,7 @@ TEXTS = {
         "key_secret='a b' token=\"c d\" n=1",
         "key_secret='[REDACTED]' token=\"[REDACTED]\" n=1",
     ),
+    "assignment in an assignment": ("secret='a secret=b'", "secret='[REDACTED]'"),
     "assignment to nothing": ("token=, token= x token==1", "token=, token= x token==1"),
     "assignment behind a digit": ("1token=x", "1token=[REDACTED]"),
     "JSON": (
@@ -388,6 +396,10 @@ def test_an_excerpt_is_bounded_printable_and_redacted() -> None:
     assert excerpt(b"a b" * 100, 10) == "a ba ba b…"
     assert excerpt(b"0123456789", 10) == "0123456789"
     assert excerpt(b"01234567890", 10) == "012345678…"
+    assert excerpt("é".encode() * 10, 10) == "é" * 10
+    assert excerpt("é😀".encode() * 1000 + b" ", 200) == "é😀" * 99 + "é…"
+    assert excerpt(b'"token": "' + b"x" * 950, 200) == '"token": "[REDACTED]"…'
+    assert excerpt(b"a " + b"x" * 909 + "é".encode(), 200) == "a…"
     assert excerpt(b"abc", 1) == "…"
     assert excerpt(b"abc", 0) == ""
 
@@ -395,15 +407,14 @@ def test_an_excerpt_is_bounded_printable_and_redacted() -> None:
 @pytest.mark.parametrize("offset", range(0, 40, 3))
 def test_an_excerpt_does_not_show_the_beginning_of_a_secret_that_it_cuts(offset: int) -> None:
     """Cut in the middle, a token may no longer look like one."""
-    before = b'{"apiKey": "' + b"y" * 690 + b'", "x": "' + b" " * offset
+    before = b'{"apiKey": "' + b"y" * 870 + b'", "x": "' + b" " * offset
     shown = excerpt(before + b"hk_live_0123456789 " + b"z" * 5000, 200)
     assert "hk" not in shown
     assert shown.endswith("…")
 
 
 @given(st.one_of(st.binary(max_size=300), _TEXTS.map(str.encode)), st.integers(0, 80))
-@example(("é" * 3000).encode(), 10)
-@example(("😀 " * 3000).encode(), 10)
+@example(("😀" * 3000).encode(), 10)
 def test_an_excerpt_of_any_bytes_is_printable_and_within_its_limit(content: bytes, limit: int) -> None:
     shown = excerpt(content, limit)
     assert len(shown) <= limit

@@ -87,8 +87,8 @@ _KEYS = re.compile(
     r")"
 )
 
-_WINDOW_CHARS = 512
-_WORD_CHARS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._~+/=%-"
+_WINDOW_BYTES = 512
+_WORD_CHARS = "\ufffdabcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._~+/=%-"
 _CUT = "…"
 
 
@@ -210,10 +210,10 @@ def excerpt(content: bytes, limit: int = 200) -> str:
         return ""
     # Redacting shortens, so more than `limit` is looked at. A secret that the window cuts might no longer look
     # like one: the word that stands there is left out.
-    window = limit + _WINDOW_CHARS
-    text = content[: 4 * window].decode("utf-8", "replace")
-    more = len(text) > window or len(content) > 4 * window
-    text = text[:window].rstrip(_WORD_CHARS) if more else text
+    window = 2 * limit + _WINDOW_BYTES
+    text = content[:window].decode("utf-8", "replace")
+    more = len(content) > window
+    text = text.rstrip(_WORD_CHARS) if more else text
     shown = redact_text(" ".join("".join(char if char.isprintable() else " " for char in text).split()))
     return shown[: limit - 1] + _CUT if more or len(shown) > limit else shown
 
