@@ -88,9 +88,11 @@ def wheel(session: nox.Session) -> None:
         session.run("python", "-m", "virtualenv", "-q", str(venv))
         python = venv / ("Scripts/python.exe" if (venv / "Scripts").is_dir() else "bin/python")
         session.run(str(python), "-m", "pip", "install", "-q", f"{built}{extras}", external=True)
-        session.run(str(python), "-I", "tests/install_smoke/smoke.py", extras, str(ROOT / "src"), external=True)
+        session.run(
+            str(python), "-I", "tests/install_smoke/smoke.py", extras, str(ROOT / "src"), external=True
+        )
         if extras == "[dev]":
-            session.run(str(python), "-m", "pytest", "tests/core", "tests/client", external=True)
+            session.run(str(python), "-m", "pytest", "-n", "2", "tests/core", "tests/client", external=True)
 
 
 @nox.session
