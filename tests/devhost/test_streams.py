@@ -233,6 +233,25 @@ async def test_silence_is_broken_by_comments(timed: Api, clock: ManualClock) -> 
             assert (await stream.next()).comment == "keepalive"
 
 
+async def test_what_a_mode_hides_does_not_count_as_something_said(timed: Api, clock: ManualClock) -> None:
+    """A reader of messages hears a comment in time even while the run is busy with other things."""
+    timed.host.add_workflow(
+        workflow(
+            "busy",
+            nodes=[node(name, "core.delay", config={"delayMs": 10_000}) for name in ("a", "b")],
+            edges=[("a", "b")],
+        )
+    )
+    run_id = await timed.start("busy")
+    async with timed.stream(run_id, streamMode="messages") as stream:
+        await clock.armed(10)
+        await clock.armed(15)
+        clock.advance(10)
+        await clock.armed(5)
+        clock.advance(5)
+        assert (await stream.next()).comment == "keepalive"
+
+
 async def test_a_stream_of_many_events_is_complete_however_it_is_cut(api: Api) -> None:
     """More events than a page of the log and a buffer of the transport hold."""
     run_id = await api.start("openwop-burst", inputs={"count": 3000, "size": 100})

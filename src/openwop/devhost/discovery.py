@@ -50,6 +50,22 @@ def discovery_document(
             "promptOverrides": {"type": "object"},
             "mockProvider": {"type": "object"},
         },
+        **_families(limits),
+        "testing": {
+            "mockProviders": list(PROVIDERS),
+            "testKeyPrefix": TEST_KEY_PREFIX,
+            "forceEngineVersionRange": {"min": FORCED_ENGINE_VERSIONS[0], "max": FORCED_ENGINE_VERSIONS[1]},
+        },
+        "fixtures": sorted(fixtures),
+    }
+    if min_client_version is not None:
+        document["minClientVersion"] = min_client_version
+    return document
+
+
+def _families(limits: Limits) -> JsonObject:
+    """What the host has of the optional families; where it has nothing, it says so."""
+    return {
         "replay": {
             "supported": True,
             "modes": ["replay", "branch"],
@@ -78,23 +94,10 @@ def discovery_document(
             "profiles": ["openwop-auth-api-key-rotation"],
             "rotation": {"supported": True, "minGraceSeconds": 0},
         },
-        "testing": {
-            "mockProviders": list(PROVIDERS),
-            "testKeyPrefix": TEST_KEY_PREFIX,
-            "forceEngineVersionRange": {"min": FORCED_ENGINE_VERSIONS[0], "max": FORCED_ENGINE_VERSIONS[1]},
-        },
-        "fixtures": sorted(fixtures),
         "extensions": {
             "interrupts": {
-                "profiles": [
-                    "openwop-interrupt-quorum",
-                    "openwop-interrupt-external-event",
-                    "openwop-interrupt-cascade-cancel",
-                ],
+                "profiles": ["openwop-interrupt-quorum", "openwop-interrupt-cascade-cancel"],
                 "signedCallbackTokens": True,
             }
         },
     }
-    if min_client_version is not None:
-        document["minClientVersion"] = min_client_version
-    return document

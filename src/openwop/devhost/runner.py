@@ -139,6 +139,7 @@ class RunController:
         self._tasks.clear()
         self._answers.clear()
         self._timers.clear()
+        self.replaying = False
         self.finished.latch()
         self._host.run_finished(self)
 

@@ -92,7 +92,8 @@ def _demo() -> JsonObject:
     )
 
 
-def _shown() -> list[JsonObject]:
+def _asking() -> list[JsonObject]:
+    """The workflows that wait for somebody, one for each kind of interrupt."""
     questions = [
         {"id": "audience", "question": "Who is it for?", "schema": {"type": "string", "minLength": 1}},
     ]
@@ -112,7 +113,6 @@ def _shown() -> list[JsonObject]:
         "use", "core.transform", config={"mapping": {"brief": "For {{nodes.ask.output.answers.audience}}."}}
     )
     return [
-        _demo(),
         workflow(
             "openwop-approval",
             description="Asks for an approval, then publishes or declines. Inputs: text.",
@@ -126,6 +126,13 @@ def _shown() -> list[JsonObject]:
             nodes=[wait, used],
             edges=[("wait", "use")],
         ),
+    ]
+
+
+def _shown() -> list[JsonObject]:
+    return [
+        _demo(),
+        *_asking(),
         workflow(
             "openwop-stream-text",
             description="Streams a mock model's text. Inputs: prompt, tokens, delayMsPerToken.",

@@ -81,6 +81,7 @@ class EventStream:
         self._buffer: list[Frame] = []
         self._flush_at: float | None = None
         self._values: RunState | None = None
+        self._spoke_at = clock.time()
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield bytes to send, until the run has ended and everything is told, or until the stream is stopped."""
@@ -91,31 +92,38 @@ class EventStream:
         while not self._stopped():
             if self._due():
                 yield self._flush()
-            events = self._run.read(self._position, _PAGE)
-            if events:
-                self._position = events[-1].sequence + 1
-                for chunk in self._render(events):
-                    yield chunk
-                    if self._stopped():
-                        return
-                continue
-            if self._run.state.terminal:
-                break
-            if await self._wait():
+                self._spoke()
+            elif self._clock.time() - self._spoke_at >= self._keepalive_s:
                 yield KEEPALIVE
+                self._spoke()
+            events = self._run.read(self._position, _PAGE)
+            if not events:
+                if self._run.state.terminal:
+                    break
+                await self._wait()
+                continue
+            self._position = events[-1].sequence + 1
+            for chunk in self._render(events):
+                yield chunk
+                self._spoke()
+                if self._stopped():
+                    return
         if self._buffer:
             yield self._flush()
 
     def _stopped(self) -> bool:
         return any(signal.latched for signal in self._stop)
 
-    async def _wait(self) -> bool:
-        """Wait for the log; return whether there was nothing but silence for a whole keep-alive interval."""
-        if self._stopped():
-            return False
-        timeout = self._keepalive_s if self._flush_at is None else self._flush_at - self._clock.time()
-        signalled = await wait_any((self._run.changed, *self._stop), self._clock, timeout)
-        return not signalled and self._flush_at is None
+    def _spoke(self) -> None:
+        """Note that something was sent. What a mode does not show breaks no silence, however much there is."""
+        self._spoke_at = self._clock.time()
+
+    async def _wait(self) -> None:
+        """Wait for the log, or for the time at which something has to be said anyway."""
+        due = self._spoke_at + self._keepalive_s
+        if self._flush_at is not None:
+            due = min(due, self._flush_at)
+        await wait_any((self._run.changed, *self._stop), self._clock, due - self._clock.time())
 
     # -- events -------------------------------------------------------------------------------
 
@@ -145,10 +153,8 @@ class EventStream:
             return [] if shown is None else [shown]
         ready: list[Frame] = []
         if shown is not None and not shown.whole:
-            ready = [
-                *self._take(),
-                shown,
-            ]  # a bare chunk has no place in a batch, but it has one in the order
+            # A bare chunk has no place in a batch, but it has one in the order.
+            ready = [*self._take(), shown]
         elif shown is not None:
             self._hold(shown)
         if event.type in FLUSHING or len(self._buffer) >= _PAGE:
