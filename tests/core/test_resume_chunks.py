@@ -233,7 +233,7 @@ def test_numbers_that_are_no_sequences_make_a_followed_log_start_over() -> None:
 
 @pytest.mark.parametrize("start", ["evt-2", "2"])
 def test_the_log_is_read_from_behind_an_event_id(start: str) -> None:
-    hand = Hand("messages", after=start, log=LOG)
+    hand = Hand("messages", after=start, log=LOG, page_size=1)
     assert hand.of.start_not_found
     assert texts(hand.read_log()) == ["c"]
     assert not hand.of.start_not_found

@@ -522,15 +522,16 @@ def test_a_terminal_event_in_a_renumbered_log_ends_the_reading_too() -> None:
 
 @pytest.mark.parametrize("start", ["evt-2", "2"])
 def test_the_log_is_read_from_behind_an_event_id(start: str) -> None:
-    hand = Hand("debug", after=start, log=run_log(5), page_size=2)
-    items: list[Any] = []
-    cursor: int | None = None
-    while not hand.of.ended:
-        assert hand.of.start_not_found is (cursor is None or cursor < 2)
-        page = hand.page(cursor)
-        items += hand.of.take_page(page)
-        cursor = page.events[-1].sequence
-    assert numbers(items) == [3, 4]
+    hand = Hand("debug", after=start, log=run_log(9), page_size=1)
+    assert hand.of.start_not_found
+    assert numbers(hand.read_log()) == [3, 4, 5, 6, 7, 8]
+    assert not hand.of.start_not_found
+
+
+def test_an_event_id_that_is_not_in_the_log_is_not_found() -> None:
+    hand = Hand("debug", after="evt-99", log=run_log(5), page_size=2)
+    assert hand.read_log() == []
+    assert hand.of.start_not_found
 
 
 def test_a_log_that_is_over_ends_the_stream() -> None:

@@ -184,12 +184,12 @@ class ChunkDelivery(Delivery):
         """Cursor for the next page of the log: before the last chunk that has a number, to see that it is the same."""
         if self._number > self.position.last:
             return self._number - 1 if self._number else None
-        return self.position.last_sequence
+        return super().log_start
 
     @property
     def log_place(self) -> object:
         """Changes whenever a page of the log moved the reading on, in whatever direction."""
-        return self.position.last, self._started_over
+        return super().log_place, self._started_over
 
     @property
     def log_usable(self) -> bool:

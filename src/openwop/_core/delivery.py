@@ -76,6 +76,8 @@ class Delivery(ABC):
         self._report = report
         self._pending: deque[tuple[Document, bytes | None]] = deque()
         self._rest: list[SseFrame] = []
+        self._sought = -1
+        """How far the log was read in search of the opaque id that the caller wants to start after."""
 
     @property
     @abstractmethod
@@ -148,12 +150,14 @@ class Delivery(ABC):
     @property
     def log_start(self) -> int | None:
         """Cursor for the next page of the log; ``None`` is the log's beginning."""
-        return self.position.last_sequence
+        if self.position.located:
+            return self.position.last_sequence
+        return self._sought if self._sought >= 0 else None
 
     @property
     def log_place(self) -> object:
         """Changes whenever a page of the log moved the reading on, in whatever direction."""
-        return self.position.last
+        return self.position.last, self._sought
 
     @property
     def log_usable(self) -> bool:
@@ -194,6 +198,7 @@ class Delivery(ABC):
         position = self.position
         if position.located:
             return True
+        self._sought = max(self._sought, event.sequence)
         if position.start in (event.event_id, str(event.sequence)):
             position.last = event.sequence
         return False
