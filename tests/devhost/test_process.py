@@ -208,6 +208,13 @@ async def test_a_slow_reader_of_a_socket_loses_nothing(host: DevHost) -> None:
     assert count == 8000 + 4
 
 
+@pytest.mark.parametrize("port", ["65536", "80000", "-1"])
+async def test_a_number_that_is_no_port_is_refused(port: str) -> None:
+    """The resolver alone would take it modulo 65536 and listen somewhere else."""
+    with pytest.raises(ValueError, match=port):
+        listen("127.0.0.1", int(port))
+
+
 async def test_connections_send_small_answers_at_once() -> None:
     """asyncio turns Nagle's algorithm off only for sockets whose protocol is named; without, 40 ms an answer."""
     with listen("127.0.0.1", 0) as listener:

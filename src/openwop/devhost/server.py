@@ -22,6 +22,7 @@ from openwop.devhost.host import DEFAULT_API_KEY, DevHost
 from openwop.devhost.json_values import JsonObject, decode, is_object
 
 STOP_SECONDS = 3
+MAX_PORT = 65_535
 READY_LINE = "openwop devhost ready on {base_url}"
 
 
@@ -103,8 +104,13 @@ def listen(host: str, port: int) -> socket.socket:
     """Return a listening TCP socket.
 
     Raises:
+        ValueError: The port is none.
         OSError: The address cannot be listened on.
     """
+    if (
+        not 0 <= port <= MAX_PORT
+    ):  # the resolver would take the number modulo 65536, and listen somewhere else
+        raise ValueError(f"a port is a number from 0 to {MAX_PORT}, not {port}")
     family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     # The protocol is named because asyncio turns Nagle's algorithm off only for sockets that name it; with it
     # on, every answer whose head and body are two writes would wait 40 ms for the reader's acknowledgement.
