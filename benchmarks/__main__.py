@@ -42,11 +42,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     findings: list[Finding] = []
     with open_harness(scale, with_reference=bool(WITH_REFERENCE & set(chosen))) as harness:
-        for name in chosen:
-            findings += SCENARIOS[name](harness)
-        print_findings(findings)
-        write_json(options.json, harness, scale, findings)
-    print(f"\nall figures: {options.json}")
+        try:
+            for name in chosen:
+                findings += SCENARIOS[name](harness)
+        finally:
+            # A run takes long: what was found before something broke is not thrown away.
+            print_findings(findings)
+            write_json(options.json, harness, scale, findings)
+            print(f"\nall figures: {options.json}")
     return 0
 
 
