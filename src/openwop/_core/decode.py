@@ -141,7 +141,7 @@ def _read_envelope(content: bytes) -> tuple[str | None, str, JsonObject]:
             details.setdefault(name, nested[name])
     if "scopeRequired" in envelope:  # auth.md puts it beside the code, against the closed envelope
         details.setdefault("scopeRequired", envelope["scopeRequired"])
-    text = redact_text(message)[:_MAX_MESSAGE] if isinstance(message, str) else ""
+    text = redact_text(message[: 2 * _MAX_MESSAGE])[:_MAX_MESSAGE] if isinstance(message, str) else ""
     return (code if isinstance(code, str) and 0 < len(code) <= 200 else None), text, details
 
 

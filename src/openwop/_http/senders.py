@@ -17,7 +17,7 @@ from urllib.request import getproxies, proxy_bypass
 import anyio
 import httpx
 
-from openwop._core.redact import redact_text
+from openwop._core.redact import redact_log_argument
 from openwop._core.request import ApiRequest
 from openwop._http.pool import OpenwopTransport
 from openwop.errors import ConfigurationError
@@ -157,12 +157,9 @@ class _TokenFilter(logging.Filter):
     """httpx logs every URL at INFO, httpcore every header of an answer at DEBUG; a token may stand in either."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if isinstance(record.msg, str):
-            record.msg = redact_text(record.msg)
+        record.msg = redact_log_argument(record.msg)
         if isinstance(record.args, tuple):
-            record.args = tuple(
-                redact_text(str(item)) if isinstance(item, httpx.URL | str) else item for item in record.args
-            )
+            record.args = tuple(redact_log_argument(item) for item in record.args)
         return True
 
 
@@ -171,7 +168,14 @@ def keep_secrets_out_of_library_logs() -> None:
     """Filter what the HTTP libraries log, once per process."""
     secrets = _TokenFilter()
     # A filter on a logger does not see what its children log, so each of httpcore's is named.
-    for name in ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy"):
+    for name in (
+        "httpx",
+        "httpcore.connection",
+        "httpcore.http11",
+        "httpcore.http2",
+        "httpcore.proxy",
+        "hpack",
+    ):
         logging.getLogger(name).addFilter(secrets)
 
 

@@ -110,7 +110,9 @@ class Session:
         await self.ready()
         if self.dialect is not spoken:
             request = build(self.dialect)
-        answer, request = await self.send(request, timeout=timeout, hold_s=hold_s, long_poll=operation.long_poll)
+        answer, request = await self.send(
+            request, timeout=timeout, hold_s=hold_s, long_poll=operation.long_poll
+        )
         data = cast("T", None)
         if answer.status != 304:
             data = decode_success(operation.response, operation.id, answer)
@@ -143,7 +145,7 @@ class Session:
         async def attempt(
             current: ApiRequest, key: str | None, time_left: float
         ) -> tuple[Answer, ApiRequest]:
-            return await self._attempt(current, key, min(per_attempt, time_left), long_poll)
+            return await self._attempt(current, key, per_attempt, time_left, long_poll)
 
         return await self._retrying(request, policy, attempt)
 
@@ -207,19 +209,24 @@ class Session:
             await anyio.sleep(decision.delay_s)
 
     async def _attempt(
-        self, request: ApiRequest, key: str | None, limit: float, long_poll: bool
+        self, request: ApiRequest, key: str | None, per_attempt: float, time_left: float, long_poll: bool
     ) -> tuple[Answer, ApiRequest]:
-        if limit <= 0:
+        if time_left <= 0:
             raise _out_of_time(request, self.policy.total_timeout)
+        limit = min(per_attempt, time_left)
+        transport = self.shared.transport
 
         async def transmit(outgoing: ApiRequest) -> AttemptResponse:
-            answer = await self.shared.transport.send(outgoing, timeout=limit, long_poll=long_poll)
+            answer = await transport.send(outgoing, timeout=limit, queue_s=time_left, long_poll=long_poll)
             return AttemptResponse(answer.status, answer.headers, answer.content)
 
         outgoing = self._dressed(request, key, stream=False)
         for _ in range(MAX_REDIRECTS + 1):
-            response = await self._through_middleware(transmit)(outgoing)
-            answer = Answer(response.status, response.headers, response.content or b"")
+            if self.middleware:
+                response = await self._through_middleware(transmit)(outgoing)
+                answer = Answer(response.status, response.headers, response.content or b"")
+            else:
+                answer = await transport.send(outgoing, timeout=limit, queue_s=time_left, long_poll=long_poll)
             location = answer.headers.get("location") if answer.status in REDIRECT_STATUSES else None
             if not location:
                 if answer.status >= 300 and answer.status != 304:

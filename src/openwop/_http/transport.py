@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any, cast
@@ -15,6 +16,7 @@ from openwop._core.decode import Answer
 from openwop._core.inflate import InflateError, Inflater
 from openwop._core.redact import redact_text
 from openwop._core.request import ApiRequest
+from openwop._http.deadline import Deadlines
 from openwop._http.idle import SilenceError, with_idle_limit
 from openwop._http.senders import CertTypes, Sender, VerifyTypes, make_sender
 from openwop.errors import (
@@ -65,6 +67,8 @@ class StreamResponse:
                 else:
                     for piece in inflater.feed(chunk):
                         yield piece
+            if inflater is not None:
+                inflater.finish()
         except (httpx.HTTPError, httpx.StreamError, SilenceError, InflateError) as error:
             raise _translate(error, self._request, self._idle_timeout, proves_not_sent=False) from error
         finally:
@@ -115,29 +119,43 @@ class Transport:
         self._sender: Sender | None = None
         self._owner: tuple[int, object] | None = None
         self._slots = anyio.Semaphore(MAX_REQUESTS_IN_FLIGHT, fast_acquire=True)
+        self._deadlines = Deadlines(asyncio_runs=False)
         self._closed = False
 
     def _current_sender(self) -> Sender:
         if self._closed:
             raise ConfigurationError("this client is closed; create a new AsyncOpenwopClient")
-        owner = (os.getpid(), anyio.lowlevel.current_token())
+        owner = _current_owner()
         if self._sender is None or self._owner != owner:
             # Connections belong to one event loop of one process.  Those of another cannot be closed from here.
             backend = sniffio.current_async_library()
             self._sender = make_sender(backend=backend, **self._settings)
             self._slots = anyio.Semaphore(MAX_REQUESTS_IN_FLIGHT, fast_acquire=True)
+            self._deadlines = Deadlines(asyncio_runs=backend == "asyncio")
             self._owner = owner
         return self._sender
 
-    async def send(self, request: ApiRequest, *, timeout: float, long_poll: bool = False) -> Answer:
-        """One attempt with its whole answer, within ``timeout`` seconds."""
+    async def send(
+        self, request: ApiRequest, *, timeout: float, queue_s: float, long_poll: bool = False
+    ) -> Answer:
+        """One attempt with its whole answer, within ``timeout`` seconds once it is its turn.
+
+        ``queue_s``: how long it may wait for its turn when too many requests are in flight.
+        """
         sender = self._current_sender()
-        with anyio.move_on_after(timeout):
-            if long_poll:
+        slots = None if long_poll else self._slots
+        if slots is not None:
+            try:
+                slots.acquire_nowait()
+            except anyio.WouldBlock:
+                await _wait_for_turn(slots, request, queue_s)
+        try:
+            with self._deadlines.limit(timeout):
                 return await self._fetch(sender, request, timeout)
-            async with self._slots:
-                return await self._fetch(sender, request, timeout)
-        raise _timed_out(request, timeout)
+            raise _timed_out(request, timeout)
+        finally:
+            if slots is not None:
+                slots.release()
 
     async def _fetch(self, sender: Sender, request: ApiRequest, timeout: float) -> Answer:
         response = None
@@ -159,7 +177,7 @@ class Transport:
     async def open(self, request: ApiRequest, *, timeout: float, idle_timeout: float) -> StreamResponse:
         """One attempt of a stream: its head within ``timeout`` seconds, its body for the caller to read."""
         sender = self._current_sender()
-        with anyio.move_on_after(timeout):
+        with self._deadlines.limit(timeout):
             try:
                 response = await sender.open(request, connect_s=timeout, silence_s=idle_timeout)
             except (httpx.HTTPError, httpx.InvalidURL, RuntimeError) as error:
@@ -171,9 +189,30 @@ class Transport:
         """Close every connection, open streams included.  A client that the caller handed in stays open."""
         self._closed = True
         sender, self._sender = self._sender, None
-        if sender is not None and self._owner == (os.getpid(), anyio.lowlevel.current_token()):
+        if sender is not None and self._owner == _current_owner():
+            self._deadlines.close()
             with anyio.CancelScope(shield=True):
                 await sender.aclose()
+
+
+def _current_owner() -> tuple[int, object]:
+    """The process and event loop that connections made now belong to."""
+    try:
+        return os.getpid(), asyncio.get_running_loop()  # five times as fast as anyio's own token
+    except RuntimeError:
+        return os.getpid(), anyio.lowlevel.current_token()
+
+
+async def _wait_for_turn(slots: anyio.Semaphore, request: ApiRequest, queue_s: float) -> None:
+    with anyio.move_on_after(queue_s):
+        await slots.acquire()
+        return
+    raise RequestTimeoutError(
+        f"{request.operation}: {MAX_REQUESTS_IN_FLIGHT} requests of this client were in flight for {queue_s:g} s; "
+        "start fewer at once, or raise total_timeout",
+        operation=request.operation,
+        idempotency_key=request.idempotency_key,
+    )
 
 
 def _body(response: httpx.Response) -> AsyncIterator[bytes]:
@@ -195,7 +234,7 @@ async def _read_body(response: httpx.Response, request: ApiRequest) -> bytes:
             if size > MAX_BODY_BYTES:
                 raise _too_long(request, response.status_code, MAX_BODY_BYTES)
             parts.append(piece)
-    if inflater is not None and parts:
+    if inflater is not None:
         inflater.finish()
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
@@ -206,7 +245,7 @@ def _inflater(encoding: str, limit: int | None, request: ApiRequest) -> Inflater
             f"{request.operation}: the body is encoded as {encoding[:40]!r}, which was not asked for",
             operation=request.operation,
         )
-    return Inflater(encoding, limit if limit is not None else 1 << 62)
+    return Inflater(encoding, limit)
 
 
 def _too_long(request: ApiRequest, status: int, limit: int) -> ResponseDecodeError:
