@@ -44,6 +44,8 @@ OnInterrupt = Callable[[Interrupt], Awaitable[Any]]
 logger = logging.getLogger("openwop.run")
 
 _CLEAN_UP_S = 5.0
+_EVENTS_PER_READ = 100
+"""What a host's storage gives per read unless told otherwise (storage-adapters.md)."""
 _LAST_LOOK_S = 2.0
 
 
@@ -275,8 +277,10 @@ class AsyncRun:
             for event in page.events:
                 ledger.see(event)
                 after = event.sequence if after is None else max(after, event.sequence)
-            # The last page of a live run is only known by waiting for nothing, unless the host names its end.
-            if not page.events or (page.last_event_seq == after and ledger.explains(snapshot)):
+            # The end of a live run's log is only known by waiting for nothing.  That is not waited for when the
+            # events account for the run's state, and the page is the last one by its own word or by its length.
+            last = page.last_event_seq == after or len(page.events) < _EVENTS_PER_READ
+            if not page.events or (last and ledger.explains(snapshot)):
                 break
         return ledger.pending(snapshot)
 
