@@ -118,16 +118,16 @@ def test_a_connection_without_events_starts_nothing_again() -> None:
     """Comments come with every connection of a host that accepts and closes; they are not progress."""
     stream = Stream(rand=0.0)
     for _ in range(8):
-        stream.ended(alive_s=29.9)
+        stream.ended(alive_s=9.9)
         stream.of.opened(stream.now)
-    assert isinstance(stream.ended(alive_s=29.9), Lost)
+    assert isinstance(stream.ended(alive_s=9.9), Lost)
 
 
 def test_a_connection_that_lived_long_without_events_starts_the_count_again() -> None:
     """We chose it: a run may wait for a person for hours while a proxy cuts its silent stream every minute."""
     stream = Stream(rand=0.0)
     for _ in range(100):
-        assert stream.ended(alive_s=60.0) == Reconnect(0.0)
+        assert stream.ended(alive_s=10.0) == Reconnect(0.0)
         stream.of.opened(stream.now)
 
 

@@ -1,4 +1,4 @@
-"""Streams over real sockets: our transport on asyncio, and stock httpx under trio."""
+"""Streams over real sockets: our transport on asyncio, and stock httpx under trio; some tests take every way."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 
 from openwop import AsyncOpenwopClient
@@ -17,7 +18,7 @@ from openwop.streaming import AsyncEventStream, StreamSettings
 from support.fault_server import RUN_ID, FaultServer
 from support.streams import OpenStream
 
-VARIANTS = {"own": "asyncio", "trio": "trio"}
+VARIANTS = ("own", "trio")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -45,7 +46,7 @@ def variant(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def anyio_backend(variant: str) -> str:
     """Run the test on the loop that its variant needs."""
-    return VARIANTS[variant]
+    return "trio" if variant == "trio" else "asyncio"
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def server() -> Iterator[FaultServer]:
 
 
 @pytest.fixture
-async def open_stream(anyio_backend: str, server: FaultServer) -> AsyncIterator[OpenStream]:
+async def open_stream(variant: str, server: FaultServer) -> AsyncIterator[OpenStream]:
     """Make streams of the server's run that wait for nothing but the network; what they would have slept is noted."""
     async with AsyncExitStack() as stack:
 
@@ -68,6 +69,12 @@ async def open_stream(anyio_backend: str, server: FaultServer) -> AsyncIterator[
                 if name in options
             }
             base_url = options.pop("base_url", server.base_url)
+            if variant == "caller":
+                http_client = httpx.AsyncClient(trust_env=False)
+                stack.push_async_callback(http_client.aclose)
+                options["http_client"] = http_client
+            elif variant == "aiohttp":
+                options["transport"] = "aiohttp"
             client = AsyncOpenwopClient(base_url, **{"protocol": "1", "timeout": 5.0} | options)
             stack.push_async_callback(client.aclose)
 

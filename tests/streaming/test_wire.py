@@ -21,7 +21,9 @@ from support.fault_server import (
     Heartbeat,
     LastChunk,
     Raw,
+    Request,
     Reset,
+    Script,
     Signal,
     Stall,
     comment,
@@ -53,6 +55,12 @@ pytestmark = pytest.mark.anyio
 
 LOG = run_log(8)
 HEAD = Head(200, (("Content-Type", "text/event-stream"), ("Transfer-Encoding", "chunked")))
+
+
+@pytest.fixture(params=("own", "caller", "aiohttp", "trio"))
+def variant(request: pytest.FixtureRequest) -> str:
+    """Every way to the wire, because each sees a broken connection in its own way."""
+    return str(request.param)
 
 
 async def test_a_stream_without_faults_is_one_request(server: FaultServer, open_stream: OpenStream) -> None:
@@ -164,17 +172,17 @@ async def test_r03_r04_r05_a_request_without_an_answer_is_made_again(
 async def test_r04_r07_r08_r10_a_drop_after_some_events_goes_on_at_the_next(
     server: FaultServer, open_stream: OpenStream, ending: Any
 ) -> None:
-    stream_route = server.on(
-        "GET", EVENTS, (HEAD, *map(Chunk, frames(LOG[:3])), *ending), sse_response(*frames(LOG[3:]))
-    )
+    def rest(request: Request) -> Script:
+        # A reset or a broken chunk may take with it what had arrived but was not read yet: then it comes again.
+        cursor = request.headers.get("last-event-id")
+        return sse_response(*frames(LOG[0 if cursor is None else int(cursor) + 1 :]))
+
+    route = server.on("GET", EVENTS, (HEAD, *map(Chunk, frames(LOG[:3])), *ending), rest)
     serve_run(server, "running")
-    stream = open_stream()
-    # A reset may take with it what had arrived but was not read yet: then it simply comes again.
-    found = sequences(await collect(stream))
-    assert found == list(range(8)) or ending == (Reset(),)
-    assert found == sorted(set(found))
-    assert stream.reconnects == 1
-    assert len(stream_route.requests) == 2
+    # aiohttp does not tell its reader of a broken chunk in mid-stream; to the reader that is silence.
+    stream = open_stream(stream_idle_timeout=1.0)
+    assert sequences(await collect(stream)) == list(range(8))
+    assert len(route.requests) == 2
 
 
 async def test_r06_a_body_shorter_than_promised_is_a_drop(

@@ -47,7 +47,7 @@ class StreamPolicy:
     first_delay_s: float = 0.1
     base_delay_s: float = 0.5
     longest_delay_s: float = 30.0
-    settled_after_s: float = 30.0
+    settled_after_s: float = 10.0
     """A connection that lived so long proves that the host is well: a run may wait for a person for hours, and
     something on the way may cut its silent connection every minute."""
 
