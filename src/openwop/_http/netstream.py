@@ -40,6 +40,7 @@ class AsyncioStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._transport: asyncio.Transport | None = None
+        self._carrier: asyncio.Transport | None = None  # the TCP transport, also below TLS
         self._scanner = ResponseScanner()
         self._closed = False  # by us
         self._ended = False  # by the server: no byte will follow those in ``_chunks``
@@ -64,7 +65,7 @@ class AsyncioStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport; called once, by the event loop."""
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
+        self._transport = self._carrier = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
 
     def data_received(self, data: bytes) -> None:
         """Buffer what arrived, and stop reading when too much of it is waiting."""
@@ -87,7 +88,7 @@ class AsyncioStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
         """Note the end of the connection, and why."""
         self._ended = True
         self._failure = exc
-        self._transport = None
+        self._transport = self._carrier = None
         self._cancel_timer()
         self._wake_reader()
         self._wake_writer()
@@ -196,7 +197,7 @@ class AsyncioStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
         self._buffered = 0
         if self._reading_paused:
             self._reading_paused = False
-            if self._transport is not None and not self._transport.is_closing():
+            if self._transport is not None and not self._is_over():
                 self._transport.resume_reading()
         return data
 
@@ -289,9 +290,10 @@ class AsyncioStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
             self._transport.write(data)
 
     def _is_over(self) -> bool:
-        # A failed send is reported in the loop's next turn only. Without asking the transport, a body that
-        # never waits for anything would keep that turn from coming, and write for ever.
-        return self._closed or self._ended or (self._transport is not None and self._transport.is_closing())
+        # A broken connection is reported one turn of the loop after it is noticed, and two turns over TLS.
+        # Asking the TCP transport keeps a request from being sent in between, and a body that never waits
+        # for anything from keeping that turn away and being written for ever.
+        return self._closed or self._ended or (self._carrier is not None and self._carrier.is_closing())
 
     async def _drain(self, timeout: float | None) -> None:
         """Wait until the server has taken enough of what was sent."""
@@ -339,7 +341,7 @@ class AsyncioStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
         """
         transport = self._transport
         try:
-            if transport is None or self._chunks:
+            if transport is None or self._chunks or self._is_over():
                 raise httpcore.ConnectError("The server spoke, or left, before the TLS handshake.")
             async with asyncio.timeout(timeout):
                 secured = await self._loop.start_tls(
@@ -349,10 +351,12 @@ class AsyncioStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
                     server_hostname=server_hostname,
                     ssl_handshake_timeout=max(timeout or 0.0, _TLS_HANDSHAKE_CAP_S),
                 )
-            if secured is None or self._closed:  # closed by us in the middle of the handshake
+            # A connection that ends in mid-handshake can end the wait without an error, on uvloop above all.
+            if secured is None or self._closed or secured.get_extra_info("ssl_object") is None:
                 raise httpcore.ConnectError("The connection was closed during the TLS handshake.")
             self._transport = secured
         except BaseException as exc:
+            self.bytes_received = 0  # whatever it was, it was no response
             if transport is not None:
                 transport.abort()
             self.close()
