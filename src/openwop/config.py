@@ -93,7 +93,7 @@ def changed(
         max_retries=config.max_retries if max_retries is None else _count("max_retries", max_retries),
         max_retry_wait=config.max_retry_wait,
         stream_idle_timeout=config.stream_idle_timeout,
-        headers={**config.headers, **_headers(headers)},
+        headers=_merged(config.headers, _headers(headers)),
     )
 
 
@@ -151,7 +151,7 @@ def _checked_key(key: Any) -> ApiKey | None:
         raise ConfigurationError(
             "api_key: has spaces, line breaks or non-ASCII characters; was it copied whole?"
         )
-    if key.lower().startswith("bearer"):
+    if re.match(r"bearer\W", key, re.IGNORECASE):
         raise ConfigurationError("api_key: give the key alone, without 'Bearer'")
     return Secret(key)
 
@@ -176,11 +176,33 @@ def _seconds(name: str, value: float, *, zero: bool = False) -> float:
     return float(number)
 
 
+def checked_wait(timeout: Any) -> float | None:
+    """How long a caller wants to wait for a run: seconds from 0 up, or ``None`` for as long as it takes."""
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 <= timeout < float("inf"):
+        raise RequestValidationError("timeout", "must be a number of seconds from 0 up, or None")
+    return float(timeout)
+
+
+def checked_timeout(timeout: Any) -> float:
+    """The ``timeout=`` of one call: seconds for each of its attempts."""
+    try:
+        return _seconds("timeout", timeout)
+    except ConfigurationError as error:
+        raise RequestValidationError("timeout", str(error).removeprefix("timeout: ")) from None
+
+
 def _count(name: str, value: int) -> int:
     number: Any = value
     if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= 100:
         raise ConfigurationError(f"{name}: must be a whole number from 0 to 100, not {number!r}")
     return number
+
+
+def _merged(old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str]:
+    replaced = {name.lower() for name in new}
+    return {name: value for name, value in old.items() if name.lower() not in replaced} | dict(new)
 
 
 def _headers(headers: Mapping[str, str] | None) -> dict[str, str]:
@@ -191,5 +213,9 @@ def _headers(headers: Mapping[str, str] | None) -> dict[str, str]:
     if any(name.lower() == "authorization" for name in sent):
         raise ConfigurationError(
             "headers: give the credential as api_key=, so that it only goes to its own host"
+        )
+    if any(name.lower() == "idempotency-key" for name in sent):
+        raise ConfigurationError(
+            "headers: an Idempotency-Key belongs to one call; give it to that call as idempotency_key="
         )
     return sent

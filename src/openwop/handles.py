@@ -10,22 +10,24 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import anyio
 
 from openwop._core.decisions import (
-    already_handled,
     approval_answer,
     choose_interrupt,
     clarification_answer,
-    completed_answer,
     may_have_started,
     outcome_error,
+    refinement,
 )
 from openwop._core.idempotency import checked_key, mint_key
-from openwop._core.ledger import InterruptLedger, is_waiting
+from openwop._core.ledger import InterruptLedger
+from openwop._core.request import check_path_value
+from openwop._desk import Desk, OnInterrupt
+from openwop.config import checked_wait
 from openwop.errors import (
-    ApiError,
     OpenwopError,
     RunCancelledError,
     RunFailedError,
     RunWaitTimeoutError,
+    StreamDecodeError,
     StreamLostError,
 )
 from openwop.models.events import MessageChunk, RunEvent
@@ -38,15 +40,14 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncRun", "OnInterrupt", "execute"]
 
-OnInterrupt = Callable[[Interrupt], Awaitable[Any]]
-"""Given a pending interrupt, returns its answer, or ``None`` to leave it for someone else."""
-
 logger = logging.getLogger("openwop.run")
 
 _CLEAN_UP_S = 5.0
 _EVENTS_PER_READ = 100
 """What a host's storage gives per read unless told otherwise (storage-adapters.md)."""
 _LAST_LOOK_S = 2.0
+_LOOKS_FOR_THE_FINAL_STATE = 5
+_STATUS_AFTER = {"run.completed": "completed", "run.failed": "failed", "run.cancelled": "cancelled"}
 
 
 class AsyncRun:
@@ -65,7 +66,8 @@ class AsyncRun:
         self._runs = client.runs
         self._id = run_id
         self._last_sequence: int | None = None
-        self._runs.events(run_id)  # refuses an id that no host could route, before any I/O
+        self._ended_as: str | None = None
+        check_path_value("runId", run_id)
 
     def __repr__(self) -> str:
         return f"AsyncRun({self._id!r})"
@@ -157,7 +159,7 @@ class AsyncRun:
             snapshot = await run.result(timeout=60)
         """
         snapshot = None
-        with anyio.move_on_after(timeout):
+        with anyio.move_on_after(checked_wait(timeout)):
             snapshot = await self._wait(on_interrupt)
         if snapshot is None:
             raise RunWaitTimeoutError(
@@ -169,22 +171,46 @@ class AsyncRun:
         return snapshot
 
     async def _wait(self, on_interrupt: OnInterrupt | None) -> RunSnapshot:
-        desk = _Desk(self, on_interrupt) if on_interrupt is not None else None
-        lost: StreamLostError | None = None
+        desk = None
+        if on_interrupt is not None:
+            desk = Desk(self._id, on_interrupt, self._look_at_log, self.resolve)
+        lost: StreamLostError | StreamDecodeError | None = None
         try:
-            # A handler must know of waits that began before this call, so it reads the log from its start.
-            async with self.events(after=None if desk is not None else self._last_sequence) as events:
-                async for event in events:
-                    self._last_sequence = event.sequence
-                    if desk is not None:
-                        await desk.see(event)
-        except StreamLostError as error:
+            if self._ended_as is None:
+                await self._follow(desk)
+        except (StreamLostError, StreamDecodeError) as error:
             lost = error
         # The state is asked for even after a lost stream: the run may well be over.
-        snapshot = await self.snapshot()
-        if lost is not None and not snapshot.is_terminal:
-            raise lost
+        snapshot = await self._final_snapshot()
+        if not snapshot.is_terminal:
+            raise lost or StreamLostError(
+                f"the event stream of run {self._id!r} ended, but the run is {snapshot.status}",
+                last_sequence=self._last_sequence,
+                cursor=self._last_sequence,
+            )
         return snapshot
+
+    async def _follow(self, desk: Desk | None) -> None:
+        # A handler must know of waits that began before this call, so it reads the log from its start.
+        async with self.events(after=None if desk is not None else self._last_sequence) as events:
+            async for event in events:
+                self._last_sequence = max(event.sequence, self._last_sequence or 0)
+                self._ended_as = _STATUS_AFTER.get(event.type, self._ended_as)
+                if desk is not None:
+                    await desk.see(event)
+
+    async def _final_snapshot(self) -> RunSnapshot:
+        """The run's state, which may show its end a little later than the log does (``observability.md``)."""
+        snapshot = await self.snapshot()
+        for look in range(_LOOKS_FOR_THE_FINAL_STATE):
+            if snapshot.is_terminal or self._ended_as is None:
+                return snapshot
+            await anyio.sleep(0.1 * 2**look)
+            snapshot = await self.snapshot()
+        if snapshot.is_terminal:
+            return snapshot
+        logger.warning("run %s has ended, but its state does not show it", self._id)
+        return snapshot.model_copy(update={"status": self._ended_as})
 
     async def last_look(self) -> RunSnapshot | None:
         """The run's state if it can be had within two seconds, else ``None``; raises nothing.
@@ -269,20 +295,27 @@ class AsyncRun:
             for interrupt in await run.interrupts():
                 print(interrupt.node_id, interrupt.kind, interrupt.data)
         """
-        snapshot = await self.snapshot()
         ledger = InterruptLedger(self._id)
-        after: int | None = None
+        return (await self._look_at_log(ledger, None))[0]
+
+    async def _look_at_log(
+        self, ledger: InterruptLedger, after: int | None
+    ) -> tuple[list[Interrupt], int | None]:
+        """What is pending once ``ledger`` has seen all that is in the log behind ``after``, and where the log ends."""
+        snapshot = await self.snapshot()
         while not snapshot.is_terminal:
             page = await self._runs.poll_events(self._id, after=after, wait=1)
-            for event in page.events:
+            # A host that takes no cursor gives the same events again, and must not keep this going for ever.
+            new = [event for event in page.events if after is None or event.sequence > after]
+            for event in new:
                 ledger.see(event)
                 after = event.sequence if after is None else max(after, event.sequence)
             # The end of a live run's log is only known by waiting for nothing.  That is not waited for when the
             # events account for the run's state, and the page is the last one by its own word or by its length.
             last = page.last_event_seq == after or len(page.events) < _EVENTS_PER_READ
-            if not page.events or (last and ledger.explains(snapshot)):
+            if not new or (last and ledger.explains(snapshot)):
                 break
-        return ledger.pending(snapshot)
+        return ledger.pending(snapshot), after
 
     async def resolve(self, node_id: str, value: Any) -> InterruptResolution:
         """Resolve what ``node_id`` waits for; see :meth:`AsyncInterrupts.resolve`.
@@ -333,8 +366,7 @@ class AsyncRun:
 
             await run.refine("shorter, please")
         """
-        wanted = RefineFeedback(text=feedback) if isinstance(feedback, str) else feedback
-        return await self._decide("refine", node_id, refine_feedback=wanted)
+        return await self._decide("refine", node_id, refine_feedback=refinement(feedback))
 
     async def edit(self, data: Any, *, node_id: str | None = None) -> InterruptResolution:
         """Accept the pending approval with ``data`` in place of what was to be approved.
@@ -373,46 +405,6 @@ class AsyncRun:
         return await self.resolve(node_id, value)
 
 
-class _Desk:
-    """Hands pending interrupts of one run to a handler, each of them once."""
-
-    def __init__(self, run: AsyncRun, handler: OnInterrupt) -> None:
-        self._run = run
-        self._handler = handler
-        self._ledger = InterruptLedger(run.id)
-        self._handed: set[tuple[str, int | None]] = set()
-
-    async def see(self, event: RunEvent) -> None:
-        if not self._ledger.see(event):
-            return
-        # The event may be history.  The run's state says what is still open, and costs a request per interrupt only.
-        snapshot = await self._run.snapshot()
-        if not is_waiting(snapshot.status):
-            return
-        for interrupt in self._ledger.pending(snapshot):
-            current = snapshot.current_node_id in (None, interrupt.node_id)
-            mark = (
-                interrupt.interrupt_id or interrupt.node_id,
-                None if interrupt.interrupt_id else interrupt.sequence,
-            )
-            if current and mark not in self._handed:
-                self._handed.add(mark)
-                await self._hand(interrupt)
-
-    async def _hand(self, interrupt: Interrupt) -> None:
-        answer = await self._handler(interrupt)
-        if answer is None:
-            return
-        try:
-            await self._run.resolve(
-                interrupt.node_id, completed_answer(interrupt, answer, now=datetime.now(UTC))
-            )
-        except ApiError as error:
-            if not already_handled(error):
-                raise
-            logger.info("the interrupt at node %s was resolved by someone else", interrupt.node_id)
-
-
 async def execute(
     client: AsyncOpenwopClient,
     workflow_id: str,
@@ -433,19 +425,29 @@ async def execute(
         return await client.start(workflow_id, idempotency_key=key, **arguments)
 
     try:
-        with anyio.move_on_after(timeout):
+        with anyio.move_on_after(checked_wait(timeout)):
             await client.ready()
             asked = True
             run = await start()
             return await run.result(on_interrupt=on_interrupt)
         last = await run.last_look() if run is not None else None
-        raise RunWaitTimeoutError(f"a run of {workflow_id} was still going after {timeout:g} s", snapshot=last)
-    except (RunFailedError, RunCancelledError):
-        raise  # the run is over: there is nothing to cancel
+        raise RunWaitTimeoutError(
+            f"a run of {workflow_id} was still going after {timeout:g} s", snapshot=last
+        )
     except BaseException as error:
-        if cancel_on_exit and (run is not None or (asked and may_have_started(error))):
+        if (
+            cancel_on_exit
+            and not _tells_the_end_of(run, error)
+            and (run is not None or (asked and may_have_started(error)))
+        ):
             await _cancel_started(run, start)
         raise
+
+
+def _tells_the_end_of(run: AsyncRun | None, error: BaseException) -> bool:
+    """Whether there is nothing to cancel any more.  A handler may raise the end of a run of its own."""
+    ended = error.snapshot if isinstance(error, RunFailedError | RunCancelledError) else None
+    return ended is not None and run is not None and ended.run_id == run.id
 
 
 async def _cancel_started(run: AsyncRun | None, start: Callable[[], Awaitable[AsyncRun]]) -> None:

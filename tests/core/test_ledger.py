@@ -280,7 +280,9 @@ def test_the_end_of_a_run_is_an_error_unless_it_completed() -> None:
         (ConnectionFailedError("x", not_sent=True), False),
         (RequestTimeoutError("x"), True),
         (KeyboardInterrupt(), True),
-        (ResponseDecodeError("x"), False),
+        (ResponseDecodeError("x"), True),
+        (ApiError(504, "http_504", "m"), True),
+        (ApiError(409, "idempotency_in_flight", "m"), True),
         (ApiError(400, "validation_error", "m"), False),
     ],
 )

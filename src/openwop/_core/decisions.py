@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 
+from openwop._core.redact import redact_text
 from openwop.errors import (
     ApiError,
     ConnectionFailedError,
     OpenwopError,
     RequestTimeoutError,
     RequestValidationError,
+    ResponseDecodeError,
     RunCancelledError,
     RunFailedError,
     RunWaitTimeoutError,
@@ -28,8 +30,10 @@ __all__ = [
     "completed_answer",
     "may_have_started",
     "outcome_error",
+    "refinement",
 ]
 
+_MAX_MESSAGE = 2000
 _HANDLED_CODES = frozenset(
     {"interrupt_not_found", "interrupt_already_resolved", "interrupt_gone", "interrupt_cancelled"}
 )
@@ -62,16 +66,29 @@ def approval_answer(
         raise RequestValidationError(mismatch.field, mismatch.rule) from None
 
 
+def refinement(feedback: RefineFeedback | str) -> RefineFeedback:
+    """What to change, from a text for the whole; :class:`RequestValidationError` when it says nothing."""
+    given: Any = feedback
+    if isinstance(given, RefineFeedback):
+        return given
+    if not isinstance(given, str) or not given:
+        raise RequestValidationError("feedback", "must be text that says what to change, or a RefineFeedback")
+    return RefineFeedback(text=given)
+
+
 def clarification_answer(answers: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> JsonObject:
     """``{"answers": [{"id", "answer"}]}`` from answers by question id, or from the list itself."""
-    if isinstance(answers, Mapping):
-        items = [{"id": name, "answer": answer} for name, answer in answers.items()]
-    elif isinstance(answers, str):
+    given: Any = answers
+    if isinstance(given, Mapping):
+        items = [{"id": name, "answer": answer} for name, answer in cast("Mapping[Any, Any]", given).items()]
+    elif isinstance(given, list | tuple) and all(
+        isinstance(item, Mapping) for item in cast("Sequence[Any]", given)
+    ):
+        items = [dict(item) for item in cast("Sequence[Mapping[Any, Any]]", given)]
+    else:
         raise RequestValidationError(
             "answers", "must be answers by question id, e.g. {'audience': 'engineers'}"
         )
-    else:
-        items = [dict(item) for item in answers]
     for index, item in enumerate(items):
         if not isinstance(item.get("id"), str) or not item["id"] or "answer" not in item:
             raise RequestValidationError(f"answers[{index}]", "must have a question's 'id' and an 'answer'")
@@ -120,7 +137,9 @@ def already_handled(error: ApiError) -> bool:
 def outcome_error(snapshot: RunSnapshot) -> OpenwopError | None:
     """The error for a run that ended otherwise than ``completed``; ``None`` for one that did, or of an unknown end."""
     if snapshot.status == "failed":
-        why = f": {snapshot.error.code}: {snapshot.error.message}" if snapshot.error is not None else ""
+        error = snapshot.error
+        # A run's error is often a provider's, which quotes keys and whole requests.
+        why = f": {error.code}: {redact_text(error.message)[:_MAX_MESSAGE]}" if error is not None else ""
         return RunFailedError(f"run {snapshot.run_id} failed{why}", snapshot=snapshot)
     if snapshot.status == "cancelled":
         return RunCancelledError(f"run {snapshot.run_id} was cancelled", snapshot=snapshot)
@@ -131,6 +150,9 @@ def may_have_started(error: BaseException) -> bool:
     """Whether a start that ended in ``error`` may have reached the host without its answer reaching us."""
     if isinstance(error, ConnectionFailedError):
         return not error.not_sent
-    if isinstance(error, RequestTimeoutError | RunWaitTimeoutError):
+    if isinstance(error, RequestTimeoutError | RunWaitTimeoutError | ResponseDecodeError):
         return True
+    if isinstance(error, ApiError):
+        # A gateway gave up on a host that may still be at work, or the host itself says that it is.
+        return error.status in (408, 502, 504) or error.code == "idempotency_in_flight"
     return not isinstance(error, Exception)  # cancelled on the way

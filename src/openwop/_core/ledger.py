@@ -11,10 +11,10 @@ from typing import Any
 
 from openwop.models.base import JsonObject, as_object
 from openwop.models.events import RunEvent
-from openwop.models.interrupts import Interrupt, read_interrupt_data
+from openwop.models.interrupts import INTERRUPT_KINDS, Interrupt, read_interrupt_data
 from openwop.models.runs import RunSnapshot
 
-__all__ = ["InterruptLedger", "interrupt_kind_of_status", "is_waiting"]
+__all__ = ["InterruptLedger", "interrupt_kind_of_status", "is_request", "is_waiting"]
 
 _REQUESTS = {
     "interrupt.requested": None,
@@ -34,12 +34,19 @@ _RESOLUTIONS = frozenset(
         "node.skipped",
     }
 )
+_UNNAMED = ""
+"""The kind of an interrupt that no event has named; the run's status then says what it most likely is."""
 _LEGACY_RESOLUTIONS = frozenset({"approval.received", "clarification.resolved"})
 _KIND_OF_STATUS = {
     "waiting-approval": "approval",
     "waiting-input": "clarification",
     "waiting-external": "external-event",
 }
+
+
+def is_request(event_type: str) -> bool:
+    """Whether an event of this type may announce an interrupt."""
+    return event_type in _REQUESTS
 
 
 def is_waiting(status: str) -> bool:
@@ -89,12 +96,15 @@ class InterruptLedger:
         self, event: RunEvent, payload: JsonObject, node_id: str, known: Interrupt | None
     ) -> Interrupt:
         legacy_kind = _REQUESTS[event.type]
-        kind = _text(payload.get("kind")) or _text(payload.get("reason")) or legacy_kind
+        kind = _text(payload.get("kind")) or legacy_kind
+        reason = _text(payload.get("reason"))
+        if kind is None and reason in INTERRUPT_KINDS:
+            kind = reason  # packs spell it so; else a reason is a text for people
         data = payload if legacy_kind is not None else payload.get("data")
         fields: JsonObject = {
             "runId": event.run_id or self._run_id,
             "nodeId": node_id,
-            "kind": kind or (known.kind if known is not None else "custom"),
+            "kind": kind or (known.kind if known is not None else _UNNAMED),
             "interruptId": payload.get("interruptId"),
             "key": payload.get("key"),
             "data": read_interrupt_data(kind, data),
@@ -137,8 +147,15 @@ class InterruptLedger:
             known = self._closed.get(node_id) or Interrupt(
                 run_id=self._run_id, node_id=node_id, kind=interrupt_kind_of_status(snapshot.status)
             )
-            return [*self._open.values(), known]
-        return list(self._open.values())
+            return [*self._named(snapshot), known]
+        return self._named(snapshot)
+
+    def _named(self, snapshot: RunSnapshot) -> list[Interrupt]:
+        kind = interrupt_kind_of_status(snapshot.status)
+        return [
+            interrupt if interrupt.kind != _UNNAMED else interrupt.model_copy(update={"kind": kind})
+            for interrupt in self._open.values()
+        ]
 
     def explains(self, snapshot: RunSnapshot) -> bool:
         """Whether the events seen so far account for what the run's state says it waits for."""

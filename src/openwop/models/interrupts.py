@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, PlainValidator, field_validator, model_validator
 
 from openwop.models.base import JsonObject, RequestModel, TolerantModel, as_object
+from openwop.models.checks import encode
 
 __all__ = [
     "ApprovalData",
@@ -147,6 +148,8 @@ _DATA_MODELS: dict[str, type[TolerantModel]] = {
     "conversation.close": ConversationCloseData,
     "low-confidence": LowConfidenceData,
 }
+INTERRUPT_KINDS: frozenset[str] = frozenset(_DATA_MODELS)
+"""The kinds of the protocol; hosts may have others."""
 
 
 class SuspendRequest(TolerantModel):
@@ -239,6 +242,12 @@ class ApprovalDecision(RequestModel):
     refine_feedback: RefineFeedback | None = None
     edited_artifact_data: Any = None
 
+    @field_validator("edited_artifact_data")
+    @classmethod
+    def _is_json(cls, value: Any) -> Any:
+        encode(value)
+        return value
+
     @model_validator(mode="after")
     def _has_what_its_action_needs(self) -> ApprovalDecision:
         if self.action == "refine" and self.refine_feedback is None:
@@ -256,8 +265,6 @@ class ResolveInterruptRequest(RequestModel):
     @field_validator("resume_value")
     @classmethod
     def _is_json(cls, value: Any) -> Any:
-        from openwop.models.checks import encode
-
         encode(value)
         return value
 
