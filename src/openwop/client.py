@@ -305,8 +305,8 @@ class AsyncOpenwopClient:
     ) -> Any:
         """Any endpoint of the host, with the client's key, retries and typed errors; the raw JSON comes back.
 
-        A POST or PATCH is only repeated after it may have been received when ``headers`` holds an
-        ``Idempotency-Key``.
+        Any method but GET, HEAD and OPTIONS is only repeated after it may have been received when ``headers`` holds
+        an ``Idempotency-Key``.
 
         Args:
             method: an HTTP method.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from typing import Any
 
 from openwop.errors import RequestValidationError
 
@@ -19,7 +20,8 @@ def mint_key() -> str:
 
 def checked_key(key: str) -> str:
     """``key`` as the caller gave it, or :class:`RequestValidationError` when no host could take it."""
-    if not _LEGAL.fullmatch(key):
+    given: Any = key  # callers without a type checker
+    if not isinstance(given, str) or not _LEGAL.fullmatch(given):
         raise RequestValidationError(
             "idempotency_key",
             "must be 1 to 255 printable ASCII characters without spaces, e.g. uuid.uuid4().hex",

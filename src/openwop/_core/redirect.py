@@ -11,7 +11,10 @@ __all__ = ["MAX_REDIRECTS", "REDIRECT_STATUSES", "follow_redirect", "origin_of"]
 
 MAX_REDIRECTS = 5
 REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
-_SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "idempotency-key"})
+# What another origin gets to see.  A header that a caller added may hold a credential of whatever name.
+_HARMLESS_HEADERS = frozenset(
+    {"accept", "accept-encoding", "cache-control", "last-event-id", "traceparent", "tracestate", "user-agent"}
+)
 
 
 def origin_of(url: str) -> str | None:
@@ -34,7 +37,10 @@ def follow_redirect(request: ApiRequest, status: int, location: str) -> ApiReque
     A body is only sent again with 307 and 308 and on the same origin.  A GET may go to another origin, without
     credentials, but never from https to http.
     """
-    target = urljoin(request.url, location)
+    try:
+        target = urljoin(request.url, location)
+    except ValueError:
+        target = ""
     origin = origin_of(target)
     if origin is None:
         return "the Location is not an http(s) URL"
@@ -51,5 +57,5 @@ def follow_redirect(request: ApiRequest, status: int, location: str) -> ApiReque
         return "the Location is on another origin"
     if request.origin.startswith("https://") and not origin.startswith("https://"):
         return "the Location leaves https"
-    kept = {name: value for name, value in request.headers.items() if name.lower() not in _SECRET_HEADERS}
+    kept = {name: value for name, value in request.headers.items() if name.lower() in _HARMLESS_HEADERS}
     return replace(request, origin=origin, target=path, headers=kept, auth=False)

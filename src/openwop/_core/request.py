@@ -16,14 +16,24 @@ from openwop.errors import RequestValidationError
 from openwop.models.base import ModelMismatch, RequestModel
 from openwop.models.checks import check_id
 
-__all__ = ["ApiRequest", "build_request", "checked_headers", "raw_request", "refuse"]
+__all__ = ["ApiRequest", "build_request", "check_path_value", "checked_headers", "raw_request", "refuse"]
 
 _MAX_TOKEN_LENGTH = 8192
+# Headers that the client sets itself, in its spelling: a caller's header of the same name takes the place of ours
+# instead of going out beside it.
+_SPELLINGS = {
+    name.lower(): name
+    for name in (
+        "Accept", "Accept-Encoding", "Authorization", "Cache-Control", "Content-Type", "Idempotency-Key",
+        "If-None-Match", "Last-Event-ID", "User-Agent", "X-Dedup", "X-Force-Engine-Version", "traceparent",
+    )
+}  # fmt: skip
 _ARGUMENT_NAMES = {
     "runId": "run_id",
     "nodeId": "node_id",
     "workflowId": "workflow_id",
     "token": "token",
+    "against": "against",
 }
 
 
@@ -91,7 +101,7 @@ def build_request(
     """
     values = path or {}
     for name, value in values.items():
-        _check_path_value(name, value)
+        check_path_value(name, value)
     target = dialect.path(operation.path, values, versioned=operation.versioned)
     if query:
         target = f"{target}?{encode_query(query)}"
@@ -99,7 +109,7 @@ def build_request(
     if operation.versioned:
         sent.update(dialect.version_headers)
     if headers:
-        sent.update(headers)
+        sent.update(checked_headers(headers))
     content = None
     if operation.request is not None:
         content = body.to_bytes() if body is not None else b"{}"
@@ -134,7 +144,7 @@ def raw_request(
 ) -> ApiRequest:
     """The request of the escape hatch: any method and path on the client's own origin.
 
-    A method other than GET, HEAD, OPTIONS, PUT and DELETE is only repeated when the caller gave an idempotency key.
+    A method other than GET, HEAD and OPTIONS is only repeated when the caller gave an idempotency key.
     """
     verb = method.upper()
     if not verb.isascii() or not verb.isalpha():
@@ -145,6 +155,10 @@ def raw_request(
         )
     if any(ord(character) <= 32 or ord(character) > 126 or character == "#" for character in path):
         raise RequestValidationError("path", "must be percent-encoded ASCII, without spaces or '#'")
+    if any(segment in (".", "..") for segment in path.partition("?")[0].split("/")):
+        raise RequestValidationError(
+            "path", "must not have '.' or '..' as a segment: HTTP libraries resolve them"
+        )
     target = path
     if params:
         target += ("&" if "?" in path else "?") + encode_query(params)
@@ -175,16 +189,22 @@ def checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
     """A copy of the caller's headers; one that would break the request, or carry the key elsewhere, is refused."""
     sent: dict[str, str] = {}
     for name, value in (headers or {}).items():
-        if not name or not all(character.isalnum() or character in "!#$%&'*+-.^_`|~" for character in name):
+        if not name or not all(
+            (character.isascii() and character.isalnum()) or character in "!#$%&'*+-.^_`|~"
+            for character in name
+        ):
             raise RequestValidationError("headers", f"{name!r} is not a header name")
-        if any(character in value for character in "\r\n\0") or not value.isascii():
+        text: Any = value  # callers without a type checker
+        # An HTTP library would refuse these too, but with the value in its message, which may be a secret.
+        if not isinstance(text, str) or not text.isascii() or not text.replace("\t", " ").isprintable():
+            raise RequestValidationError("headers", f"the value of {name!r} must be printable ASCII text")
+        if text != text.strip():
             raise RequestValidationError(
-                "headers", f"the value of {name!r} must be ASCII without line breaks"
+                "headers", f"the value of {name!r} must not begin or end with a space"
             )
         if name.lower() in ("host", "content-length", "transfer-encoding", "connection"):
             raise RequestValidationError("headers", f"{name!r} is set by the client itself")
-        # One spelling for the header that the client would else set itself, so that the caller's takes its place.
-        sent["traceparent" if name.lower() == "traceparent" else name] = value
+        sent[_SPELLINGS.get(name.lower(), name)] = value
     return sent
 
 
@@ -196,10 +216,14 @@ def encode_query(query: Mapping[str, Any]) -> str:
             continue
         for item in value if isinstance(value, list | tuple) else (value,):  # pyright: ignore[reportUnknownVariableType]
             pairs.append((name, str(item).lower() if isinstance(item, bool) else str(item)))  # pyright: ignore[reportUnknownArgumentType]
-    return urlencode(pairs, quote_via=quote, safe=",")
+    try:
+        return urlencode(pairs, quote_via=quote, safe=",")
+    except UnicodeEncodeError:
+        raise RequestValidationError("params", "must be text that UTF-8 can encode") from None
 
 
-def _check_path_value(name: str, value: str) -> None:
+def check_path_value(name: str, value: str) -> None:
+    """Raise :class:`RequestValidationError` for a value that cannot be one segment of a path."""
     argument = _ARGUMENT_NAMES.get(name, name)
     if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers without a type checker
         raise RequestValidationError(argument, f"must be text, not {type(value).__name__}")

@@ -21,6 +21,8 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
+from openwop.models.checks import is_encodable
+
 __all__ = [
     "JsonObject",
     "ModelMismatch",
@@ -81,8 +83,12 @@ class RequestModel(BaseModel):
         # `None` is Python for an option that is not given; hosts refuse `null` for it. A field of type Any may be null.
         given = self.__pydantic_fields_set__
         for name, field in type(self).model_fields.items():
-            if name in given and getattr(self, name) is None and NoneType in get_args(field.annotation):
+            value = getattr(self, name)
+            if name in given and value is None and NoneType in get_args(field.annotation):
                 given.discard(name)
+            texts = cast("list[Any]", value) if isinstance(value, list) else [value]
+            if any(isinstance(text, str) and not is_encodable(text) for text in texts):
+                raise ValueError(f"{name}: must be text that UTF-8 can encode")
         return self
 
     def to_wire(self) -> JsonObject:

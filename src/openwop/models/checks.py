@@ -64,17 +64,29 @@ def check_id(value: str) -> str | None:
 
 def encode(value: Any) -> bytes:
     """``value`` as compact JSON in UTF-8; ``ValueError`` names the place of what JSON cannot carry."""
+    # Looked through beforehand, because `json` lets pass what it should not: it turns numbers that are keys into text.
+    place = _first_not_json(value, "", 0)
+    if place:
+        raise ValueError(f"must be JSON: {place}")
     try:
         return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
     except (TypeError, ValueError, RecursionError) as error:
-        place = _first_not_json(value, "", 0)
-        raise ValueError(f"must be JSON: {place}" if place else f"must be JSON: {error}") from None
+        raise ValueError(f"must be JSON: {error}") from None
+
+
+def is_encodable(text: str) -> bool:
+    """Whether UTF-8 can carry ``text``; half of a surrogate pair it cannot."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _depth(value: Any) -> int:
     if isinstance(value, dict):
         return 1 + max((_depth(item) for item in cast("dict[str, Any]", value).values()), default=0)
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return 1 + max((_depth(item) for item in cast("list[Any]", value)), default=0)
     return 0
 
@@ -86,6 +98,8 @@ def _first_not_json(value: Any, path: str, depth: int) -> str | None:
         for key, item in cast("dict[Any, Any]", value).items():
             if not isinstance(key, str):
                 return f"key {key!r} at {path.lstrip('.') or 'the top'} is not text"
+            if not is_encodable(key):
+                return f"key {key!r} at {path.lstrip('.') or 'the top'} is not text that UTF-8 can encode"
             found = _first_not_json(item, f"{path}.{key}", depth + 1)
             if found:
                 return found
@@ -94,6 +108,8 @@ def _first_not_json(value: Any, path: str, depth: int) -> str | None:
             found = _first_not_json(item, f"{path}[{index}]", depth + 1)
             if found:
                 return found
+    elif isinstance(value, str):
+        return None if is_encodable(value) else f"{path.lstrip('.')} is not text that UTF-8 can encode"
     elif isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         return f"{path.lstrip('.')} is {value}, which JSON has no word for"
     elif not isinstance(value, _SCALARS):

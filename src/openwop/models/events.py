@@ -131,7 +131,10 @@ class EventPage(TolerantModel):
     @field_validator("events", mode="wrap")
     @classmethod
     def _read_like_a_stream(cls, value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
-        # One event that is a little off must not cost the page: a poll is what a stream falls back to.
+        # One event that is a little off must not cost the page: a poll is what a stream falls back to.  Some languages
+        # write an empty list as null.
+        if value is None:
+            return []
         try:
             return handler(value)
         except ValidationError:

@@ -167,6 +167,11 @@ class Residency(RequestModel):
 
     region: Annotated[str, Field(min_length=1)]
 
+    @model_validator(mode="after")
+    def _is_json(self) -> Residency:
+        check_json(self.model_extra or {})
+        return self
+
 
 class CreateRunRequest(RunOptions):
     """The body that starts a run.  Closed: hosts answer 400 to a field they do not know (``rest-endpoints.md``)."""

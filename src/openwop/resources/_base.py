@@ -10,6 +10,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 from openwop._core.operations import Operation
 from openwop._core.request import refuse
 from openwop._http.session import Session
+from openwop.errors import RequestValidationError
 from openwop.models.base import ModelMismatch, RequestModel, check
 from openwop.response import ApiResponse
 
@@ -70,6 +71,10 @@ def raw(
         answers: list[ApiResponse[Any]] = []
         twin._answers = answers  # a twin of our own
         data = await function(twin, *args, **kwargs)
+        if not answers:
+            raise RequestValidationError(
+                "with_raw_response", "no request was made, so there is no answer to give"
+            )
         return replace(cast("ApiResponse[T]", answers[-1]), data=data)
 
     with_answer.__doc__ = method.__doc__

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, overload
 
 from openwop._core import operations as ops
+from openwop._core.request import check_path_value
 from openwop.errors import InvalidRequestError, RequestValidationError, ResponseDecodeError
-from openwop.models.checks import check_id
 from openwop.models.events import EventPage, MessageChunk, RunEvent
 from openwop.models.runs import (
     BulkCancelRequest,
@@ -124,7 +124,8 @@ class AsyncRuns(AsyncResource):
                 )
             headers[dialect.dedup_header] = dialect.dedup_value
         if force_engine_version is not None:
-            if force_engine_version < 0:
+            version: Any = force_engine_version
+            if isinstance(version, bool) or not isinstance(version, int) or version < 0:
                 raise RequestValidationError("force_engine_version", "must be a whole number from 0 up")
             headers[dialect.force_engine_version_header] = str(force_engine_version)
         return headers
@@ -427,9 +428,7 @@ class AsyncRuns(AsyncResource):
             diff = await client.runs.diff("run-1", "run-2")
             print(diff.diverged_at_seq)
         """
-        problem = check_id(against)
-        if problem is not None:
-            raise RequestValidationError("against", problem)
+        check_path_value("against", against)
         return await self._call(
             ops.DIFF_RUN, path={"runId": run_id}, query={"against": against}, timeout=timeout
         )
@@ -444,6 +443,9 @@ def _list(name: str, value: Sequence[str] | None) -> list[str] | None:
         return None
     if isinstance(value, str):
         raise RequestValidationError(name, f"must be a list of texts, not one text; write [{value!r}]")
+    given: Any = value
+    if not isinstance(given, Iterable):
+        raise RequestValidationError(name, f"must be a list of texts, not {type(given).__name__}")
     return list(value)
 
 
