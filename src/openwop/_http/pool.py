@@ -377,8 +377,8 @@ class _Connection(httpcore.AsyncNetworkBackend):
 
     def is_idle(self) -> bool:
         """Whether its last request and the answer to it are complete, and it may stay open."""
-        # httpcore calls a connection that never came to be idle as well.
-        return self.stream is not None and self.http.is_idle()
+        # httpcore calls a connection that never came to be idle, and closed at the same time.
+        return self.stream is not None and self.http.is_idle() and not self.http.is_closed()
 
     def close(self) -> bool:
         """Close the socket at once; False when that takes ``aclose()``, because a foreign backend made it."""
