@@ -201,7 +201,7 @@ class Link:
         )
         self.phase = Phase.CONNECT
         self._cause = error or self._cause
-        logger.info("run %s: the stream's connection was %s", self._source.run_id, ending.value)
+        logger.debug("run %s: the stream's connection was %s", self._source.run_id, ending.value)
         await self._carry_out(await self._ask_status() if isinstance(decision, AskStatus) else decision)
 
     async def _ask_status(self) -> Decision:
