@@ -47,6 +47,10 @@ QUICK = Scale(
 )  # fmt: skip
 
 
+class MeasurementFailed(Exception):
+    """A contender did not get through its job."""
+
+
 @dataclass
 class Harness:
     """What scenarios measure with."""
@@ -67,19 +71,22 @@ class Harness:
         assert python is not None
         secure = job.certificate is not None
         job = replace(job, base_url=self.secure_url if secure else self.url, core=self.client_core)
-        done = subprocess.run(
-            [python, "-m", "benchmarks.worker", json.dumps(asdict(job))],
-            cwd=ROOT,
-            env=clean_environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            timeout=JOB_S,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                [python, "-m", "benchmarks.worker", json.dumps(asdict(job))],
+                cwd=ROOT,
+                env=clean_environment(),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                encoding="utf-8",
+                timeout=JOB_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as slow:
+            raise MeasurementFailed(f"{label(job.contender)}, {job}: not done in {JOB_S:.0f} s") from slow
         if done.returncode != 0:
-            raise RuntimeError(f"{job.contender}, {job.task}: {done.stderr.strip()[-2000:]}")
+            raise MeasurementFailed(f"{label(job.contender)}, {job}:\n{done.stderr.strip()[-2000:]}")
         figures: Figures = json.loads(done.stdout.splitlines()[-1])
         self.log.append({"job": asdict(job), "figures": figures})
         return figures
@@ -89,7 +96,14 @@ class Harness:
         results: Rounds = {name: [] for name in jobs}
         for _ in range(self.scale.rounds):
             for name, job in jobs.items():
-                results[name].append(self.run(job))
+                if name not in results:
+                    continue
+                try:
+                    results[name].append(self.run(job))
+                except MeasurementFailed as failure:
+                    # The others are still worth measuring; what needs this one is reported as not measured.
+                    print(f"\nleft out from here on: {failure}", file=sys.stderr, flush=True)
+                    del results[name]
         return results
 
     def present(self, *contenders: str) -> list[str]:
