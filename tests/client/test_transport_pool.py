@@ -381,6 +381,23 @@ async def test_a_stream_is_closed_as_soon_as_its_response_is(
             await anext(aiter(response.stream))
 
 
+async def test_leaving_a_body_early_leaves_no_task_behind(
+    server: FaultServer, transport: OpenwopTransport
+) -> None:
+    """An async generator that is left half-way is ended by a task of the event loop's, some time later."""
+    before = asyncio.all_tasks()
+    for body in ((Body(b"data"), Stall()), (Body(b"all of"), Body(b" it"))):
+        server.on("*", "*", (Head(200, (("Content-Length", "9"),)), *body))
+        response = await transport.handle_async_request(make_request(server.base_url))
+        await anext(aiter(response.stream))
+        await response.aclose()
+        del response
+        gc.collect()
+        for _ in range(5):
+            assert asyncio.all_tasks() <= before
+            await asyncio.sleep(0)
+
+
 async def test_a_response_that_is_dropped_does_not_keep_its_connection(
     server: FaultServer, transport: OpenwopTransport
 ) -> None:
@@ -495,7 +512,9 @@ def test_a_new_loop_may_follow_one_that_is_gone(server: FaultServer) -> None:
     transport = make_transport()
     for _ in range(2):
         assert asyncio.run(fetch(transport, server.base_url)) == BODY
-    assert [request.reused for request in server.requests] == [False, False]
+    unread = asyncio.run(transport.handle_async_request(make_request(server.base_url)))
+    assert [request.reused for request in server.requests] == [False, False, False]
+    del unread
     asyncio.run(transport.aclose())
     gc.collect()  # Python itself closes the sockets of a loop that is gone, with a warning
 
