@@ -12,7 +12,7 @@ import anyio
 import httpx
 import pytest
 
-from openwop._http.pool import OpenwopTransport
+from openwop._http.pool import FailureFacts, OpenwopTransport, failure_facts
 
 LOOPS = ("asyncio", "uvloop")
 
@@ -48,6 +48,17 @@ async def fetch(transport: httpx.AsyncBaseTransport, url: str, method: str = "GE
     """The whole body of the answer to one request."""
     response = await transport.handle_async_request(make_request(url, method, **options))
     return await response.aread()
+
+
+async def failure(
+    transport: OpenwopTransport, url: str, kind: type[httpx.TransportError], **options: Any
+) -> FailureFacts:
+    """What the error of a request says, which must be of the given class and know its request."""
+    with pytest.raises(kind) as caught:
+        await fetch(transport, url, **options)
+    assert str(caught.value.request.url) == url
+    assert type(caught.value) is kind
+    return failure_facts(caught.value)
 
 
 def open_sockets() -> int:
