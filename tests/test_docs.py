@@ -123,6 +123,7 @@ OUTPUTS = {
     "fork_and_diff.py": r"a replay differs at: None\nthe other decision differs at: \d+\n",
     "many_runs.py": r"100 finished, 0 failed\n",
     "snippets/in_process.py": r"completed\n",
+    "snippets/own_workflow.py": r"Hello Ada\n",
 }
 
 
