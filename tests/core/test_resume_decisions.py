@@ -134,9 +134,9 @@ def test_a_connection_that_lived_long_without_events_starts_the_count_again() ->
 def test_after_half_a_minute_without_a_connection_the_stream_is_lost() -> None:
     stream = Stream(max_attempts=1000, rand=0.0)
     stream.ended()
-    stream.now += 29.9
+    stream.now += 29.5
     assert isinstance(stream.refused(BROKEN), Reconnect)
-    stream.now += 0.2
+    stream.now += 0.5
     decision = stream.refused(BROKEN)
     assert isinstance(decision, Lost)
     assert "30 s" in decision.reason
@@ -190,6 +190,10 @@ def test_a_retry_after_beyond_what_the_caller_accepts_is_raised_at_once(was_open
     decision = Stream(was_open=was_open).refused(refusal(503, retry_after=61.0))
     assert isinstance(decision, Raise)
     assert "61 s" in decision.note
+
+
+def test_a_retry_after_of_just_what_the_caller_accepts_is_waited_for() -> None:
+    assert Stream(rand=0.0).refused(refusal(503, retry_after=60.0)) == Reconnect(60.0)
 
 
 def test_reconnects_are_counted_when_they_succeed() -> None:
@@ -332,6 +336,7 @@ def test_a_run_that_is_over_but_cannot_be_polled_gets_one_last_look_at_the_strea
     stream = Stream()
     stream.ended(Ending.CLOSED)
     assert isinstance(stream.of.no_log_left_to_read(now=stream.now, rand=0.0), Reconnect)
+    assert not stream.of.poll_offered
     stream.of.opened(stream.now)
     assert stream.ended(Ending.CLOSED) == End()
 
@@ -482,4 +487,6 @@ def test_a_stream_that_begins_with_polls_is_open_with_the_first_answer() -> None
     stream = Stream(was_open=False, rand=0.0)
     stream.of.polled(stream.now, 5)
     assert stream.refused(refusal(404)) == Raise()
-    assert isinstance(stream.ended(progress=5), Reconnect)
+    for _ in range(8):
+        assert isinstance(stream.ended(progress=5), Reconnect)
+    assert isinstance(stream.ended(progress=5), Lost)

@@ -397,6 +397,11 @@ def test_the_log_goes_on_where_the_stream_was() -> None:
     assert hand.of.ended
 
 
+def test_what_follows_the_terminal_event_in_the_log_is_not_delivered() -> None:
+    hand = Hand("updates", log=[event_doc(0), event_doc(1, "run.completed"), event_doc(2)])
+    assert numbers(hand.of.take_page(hand.page(None))) == [0, 1]
+
+
 def test_a_hole_in_the_log_counts_as_a_gap_where_nothing_is_filtered() -> None:
     hand = Hand("debug", log=[event_doc(0), event_doc(2), event_doc(3)])
     assert numbers(hand.read_log()) == [0, 2, 3]
