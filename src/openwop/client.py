@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from openwop._core.decode import decode_json
 from openwop._core.dialect import SUPPORTED_MAJORS, V1, dialect_for
-from openwop._core.request import raw_request
+from openwop._core.request import ApiRequest, raw_request
 from openwop._http.discovery import DiscoveryCache
 from openwop._http.raw_sse import AsyncRawEventStream
 from openwop._http.session import Session, Shared
@@ -130,8 +130,10 @@ class AsyncOpenwopClient:
     async def aclose(self) -> None:
         """Close every connection, open streams included.  A ``with_options`` copy closes nothing."""
         if self._owns_connections:
-            await self._discovery_cache.aclose()
-            await self._session.shared.transport.aclose()
+            try:
+                await self._discovery_cache.aclose()
+            finally:
+                await self._session.shared.transport.aclose()
 
     async def ready(self) -> None:
         """Agree with the host on the protocol's major now, instead of before the first call.
@@ -356,7 +358,7 @@ class AsyncOpenwopClient:
         json: Any,
         params: Mapping[str, Any] | None,
         headers: Mapping[str, str] | None,
-    ) -> Any:
+    ) -> ApiRequest:
         try:
             content = encode(json) if json is not None else None
         except ValueError as error:
@@ -369,11 +371,12 @@ class AsyncOpenwopClient:
 
 
 def _set_protocol(shared: Shared, cache: DiscoveryCache, protocol: str) -> None:
-    if protocol == "auto":
+    wanted: Any = protocol
+    if wanted == "auto":
         shared.dialect = V1  # until the host has said otherwise
         shared.negotiate = cache.negotiate
-    elif protocol.isdecimal() and int(protocol) in SUPPORTED_MAJORS:
-        shared.dialect = dialect_for(int(protocol))
+    elif wanted in [str(major) for major in SUPPORTED_MAJORS]:
+        shared.dialect = dialect_for(int(wanted))
         shared.agreed_until = math.inf
     else:
         known = ", ".join(repr(str(major)) for major in SUPPORTED_MAJORS)

@@ -147,13 +147,24 @@ def _checked_key(key: Any) -> ApiKey | None:
         raise ConfigurationError(
             "api_key: is empty; leave it out for a host without keys, or set OPENWOP_API_KEY"
         )
-    if key != key.strip() or not key.isascii() or not key.isprintable() or " " in key:
+    if not is_token(key):
         raise ConfigurationError(
             "api_key: has spaces, line breaks or non-ASCII characters; was it copied whole?"
         )
     if re.match(r"bearer\W", key, re.IGNORECASE):
         raise ConfigurationError("api_key: give the key alone, without 'Bearer'")
     return Secret(key)
+
+
+def is_token(value: Any) -> bool:
+    """Whether ``value`` can stand in an ``Authorization`` header: ASCII text without spaces or line breaks."""
+    return (
+        isinstance(value, str)
+        and value != ""
+        and value.isascii()
+        and value.isprintable()
+        and " " not in value
+    )
 
 
 def _timeout_of(environment: Mapping[str, str]) -> float:

@@ -23,7 +23,10 @@ class _Body(httpx.AsyncByteStream):
             async for chunk in self._stream:
                 yield chunk
         except aiohttp.ClientError as error:
-            raise httpx.RemoteProtocolError(_reason(error)) from error
+            reason = _reason(error)
+        else:
+            return
+        raise httpx.RemoteProtocolError(reason)
 
     async def aclose(self) -> None:
         await self._stream.aclose()
@@ -36,16 +39,27 @@ class _Transport(httpx.AsyncBaseTransport):
         self._inner = inner
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.headers.get("content-length", "0") == "0":
+            # httpx-aiohttp streams every body, an empty one too, and a GET would go out with a chunked body.
+            request = _without_body(request)
+        response, reason = None, ""
         try:
             response = await self._inner.handle_async_request(request)
         except aiohttp.ClientError as error:
-            raise httpx.RemoteProtocolError(_reason(error)) from error
+            reason = _reason(error)
+        if response is None:
+            # Not inside `except`: aiohttp's own error would go along as the context, and its text holds the URL.
+            raise httpx.RemoteProtocolError(reason, request=request)
         if isinstance(response.stream, httpx.AsyncByteStream):
             response.stream = _Body(response.stream)
         return response
 
     async def aclose(self) -> None:
         await self._inner.aclose()
+
+
+def _without_body(request: httpx.Request) -> httpx.Request:
+    return httpx.Request(request.method, request.url, headers=request.headers, extensions=request.extensions)
 
 
 def _reason(error: aiohttp.ClientError) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import os
 import re
 import time
 
@@ -44,6 +45,7 @@ class DiscoveryCache:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._lock = anyio.Lock()
+        self._pid = os.getpid()
         self._etag: str | None = None
         self._fresh_until = -math.inf
         self._agreed = False
@@ -59,7 +61,7 @@ class DiscoveryCache:
         if known is not None and not refresh and time.monotonic() < self._fresh_until:
             return known
         asked_at = time.monotonic()
-        async with self._lock:
+        async with self._one_at_a_time():
             known = self.capabilities
             if known is not None and self._fresh_until > asked_at and not refresh:
                 return known  # someone else fetched it while this call waited
@@ -76,19 +78,26 @@ class DiscoveryCache:
             shared.agreed_until = time.monotonic() + _LOOK_AGAIN_S
             self._look_again_in_background()
             return
-        async with self._lock:
+        async with self._one_at_a_time():
             if self._agreed:
                 return
             try:
-                await self._fetch(
-                    max_retries=0, timeout=min(_NEGOTIATION_TIMEOUT_S, self._session.config.timeout)
-                )
+                if self.capabilities is None or time.monotonic() >= self._fresh_until:
+                    await self._fetch(
+                        max_retries=0, timeout=min(_NEGOTIATION_TIMEOUT_S, self._session.config.timeout)
+                    )
             except (ConnectionFailedError, RequestTimeoutError, ResponseDecodeError, ApiError) as error:
                 logger.debug("no discovery document (%s); going on as protocol major 1", type(error).__name__)
                 shared.agreed_until = time.monotonic() + _LOOK_AGAIN_S
                 self._agreed = True
                 return
             self._agree()
+
+    def _one_at_a_time(self) -> anyio.Lock:
+        if self._pid != os.getpid():
+            # Whoever held the lock when the process forked does not exist in here, and would never let go of it.
+            self._lock, self._pid, self._refresh = anyio.Lock(), os.getpid(), None
+        return self._lock
 
     def _agree(self) -> None:
         assert self.capabilities is not None  # set by _fetch; for the type checker
@@ -104,7 +113,7 @@ class DiscoveryCache:
 
     async def _look_again(self) -> None:
         try:
-            async with self._lock:
+            async with self._one_at_a_time():
                 await self._fetch(max_retries=0)
             self._agree()
         except OpenwopError as error:
@@ -121,7 +130,8 @@ class DiscoveryCache:
         task, self._refresh = self._refresh, None
         if task is not None and not task.done() and task.get_loop() is asyncio.get_running_loop():
             task.cancel()
-            await asyncio.wait([task])
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait([task])
 
     async def _fetch(self, *, max_retries: int | None = None, timeout: float | None = None) -> Capabilities:
         session = self._session
@@ -130,10 +140,10 @@ class DiscoveryCache:
             ops.GET_CAPABILITIES, session.dialect, session.config.base_url, headers=headers
         )
         answer, sent = await session.send(request, timeout=timeout, max_retries=max_retries)
-        self._fresh_until = time.monotonic() + _max_age(answer.headers.get("cache-control", ""))
         if answer.status != 304 or self.capabilities is None:
             self.capabilities = decode_success(Capabilities, ops.GET_CAPABILITIES.id, answer)
             self._etag = answer.headers.get("etag")
+        self._fresh_until = time.monotonic() + _max_age(answer.headers.get("cache-control", ""))
         self.response = session.wrap(self.capabilities, answer, sent)
         return self.capabilities
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import suppress
 from types import TracebackType
 
+import anyio
 import httpx
 from httpx_sse import EventSource, ServerSentEvent
 
 from openwop._core.request import ApiRequest
 from openwop._http.session import Session
 from openwop._http.transport import StreamResponse
-from openwop.errors import ResponseDecodeError, StreamDecodeError
+from openwop.errors import OpenwopError, ResponseDecodeError, StreamDecodeError
 
 __all__ = ["AsyncRawEventStream"]
 
 _MAX_EVENT_BYTES = 16 * 1024 * 1024
+_RUN_OUT_S = 1.0
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -33,6 +36,7 @@ class AsyncRawEventStream:
         self._session = session
         self._request = request
         self._response: StreamResponse | None = None
+        self._events: AsyncGenerator[ServerSentEvent, None] | None = None
 
     async def __aenter__(self) -> AsyncIterator[ServerSentEvent]:
         """Connect, with the retries of an ordinary call; raises the typed error of a refusal."""
@@ -45,23 +49,40 @@ class AsyncRawEventStream:
                 operation=self._request.operation,
                 status=response.status,
             )
-        return _events(response)
+        self._events = events = _events(response)
+        return events
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Close the connection."""
+        events, self._events = self._events, None
         if self._response is not None:
             await self._response.aclose()
+        if events is not None:
+            await _run_out(events)
 
 
-async def _events(response: StreamResponse) -> AsyncIterator[ServerSentEvent]:
+async def _events(response: StreamResponse) -> AsyncGenerator[ServerSentEvent, None]:
     # The charset of the host's header is left out: the format is UTF-8 whatever the header claims.
     decoded = httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=_Guarded(response))
     async for event in EventSource(decoded).aiter_sse():
         # httpx-sse also gives an event for a comment or a lone field, which by the standard dispatches nothing.
         if event.data or event.event != "message":
             yield event
+
+
+async def _run_out(events: AsyncGenerator[ServerSentEvent, None]) -> None:
+    """End a reader whose connection is closed.
+
+    The generators inside httpx and httpx-sse close none of those below them, which trio warns of.  Here they all end by
+    the error that reading a closed connection is.
+    """
+    with anyio.move_on_after(_RUN_OUT_S, shield=True):
+        with suppress(OpenwopError, httpx.HTTPError, httpx.StreamError):
+            async for _ in events:
+                continue
+    await events.aclose()
 
 
 class _Guarded(httpx.AsyncByteStream):
@@ -74,6 +95,7 @@ class _Guarded(httpx.AsyncByteStream):
         head = b""
         started = False
         size = 0
+        tail = b""
         async for chunk in self._response.chunks():
             if not started:
                 head += chunk
@@ -81,8 +103,10 @@ class _Guarded(httpx.AsyncByteStream):
                     continue
                 chunk = head.removeprefix(_BOM)
                 started = True
-            end = max(chunk.rfind(b"\n\n"), chunk.rfind(b"\r\n\r\n"), chunk.rfind(b"\r\r"))
-            size = size + len(chunk) if end < 0 else len(chunk) - end
+            seen = tail + chunk  # a blank line may be split over two chunks
+            end = max(seen.rfind(b"\n\n"), seen.rfind(b"\r\n\r\n"), seen.rfind(b"\r\r"))
+            size = size + len(chunk) if end < 0 else len(seen) - end
+            tail = seen[-3:]
             if size > _MAX_EVENT_BYTES:
                 raise StreamDecodeError(f"an event is longer than {_MAX_EVENT_BYTES} bytes")
             yield chunk

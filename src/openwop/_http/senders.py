@@ -29,6 +29,7 @@ VerifyTypes = bool | str | ssl.SSLContext
 CertTypes = str | tuple[str, str] | tuple[str, str, str]
 
 CONNECT_TIMEOUT_S = 5.0
+_NO_BODY = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
 
 
 class Sender(Protocol):
@@ -69,8 +70,8 @@ class DirectSender:
         content = request.content
         # With a stream of our own httpx leaves the two headers to us that it would else find out again each time.
         headers = {"Host": url.netloc.decode("ascii"), **request.headers}
-        if content is not None:
-            headers["Content-Length"] = str(len(content))
+        if content is not None or request.method not in _NO_BODY:
+            headers["Content-Length"] = str(len(content or b""))
         outgoing = httpx.Request(
             request.method,
             url,
@@ -87,11 +88,12 @@ class DirectSender:
 class ClientSender:
     """Requests through ``httpx.AsyncClient``: one for short requests and one for streams, or the caller's for both."""
 
-    proves_not_sent = True
-
     def __init__(
         self, requests: httpx.AsyncClient, streams: httpx.AsyncClient, *, owned: bool, silence: bool
     ) -> None:
+        # Another library below a caller's client may call a connection that closed after the request a connect error.
+        transport = getattr(requests, "_transport", None)
+        self.proves_not_sent = owned or type(transport) is httpx.AsyncHTTPTransport
         self._requests = requests
         self._streams = streams
         self._owned = owned
@@ -99,18 +101,32 @@ class ClientSender:
 
     async def open(self, request: ApiRequest, *, connect_s: float, silence_s: float | None) -> httpx.Response:
         client = self._requests if silence_s is None else self._streams
-        outgoing = client.build_request(
-            request.method,
-            request.url,
-            headers=request.headers,
-            content=request.content,
-            extensions={"timeout": _timeouts(connect_s, silence_s if self.watches_silence else None)},
-        )
-        for name in outgoing.headers.keys() - {header.lower() for header in request.headers}:
-            # A caller's client may carry credentials of its own; calls by token must not.
-            if not request.auth and name in ("authorization", "cookie"):
-                del outgoing.headers[name]
-        auth: Any = httpx.USE_CLIENT_DEFAULT if request.auth else None
+        timeouts = _timeouts(connect_s, silence_s if self.watches_silence else None)
+        url = _parsed_url(request.origin, request.target)
+        auth: Any = None
+        if request.auth:
+            # Parameters, headers and credentials of the caller's client are added to ours, and take the place of none.
+            if client.params:
+                url = url.copy_with(params=client.params.merge(url.params))
+            outgoing = client.build_request(
+                request.method,
+                url,
+                headers=request.headers,
+                content=request.content,
+                extensions={"timeout": timeouts},
+            )
+            outgoing.url = url
+            if "Authorization" not in request.headers:
+                auth = httpx.USE_CLIENT_DEFAULT
+        else:
+            # By token or to another origin: nothing that the caller's client carries may go along.
+            outgoing = httpx.Request(
+                request.method,
+                url,
+                headers=request.headers,
+                content=request.content,
+                extensions={"timeout": timeouts},
+            )
 
         async def send() -> httpx.Response:
             return await client.send(outgoing, stream=True, follow_redirects=False, auth=auth)
@@ -119,8 +135,10 @@ class ClientSender:
 
     async def aclose(self) -> None:
         if self._owned:
-            await self._requests.aclose()
-            await self._streams.aclose()
+            try:
+                await self._requests.aclose()
+            finally:
+                await self._streams.aclose()
 
 
 async def _in_child_task(function: Callable[[], Awaitable[T]]) -> T:

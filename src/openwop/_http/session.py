@@ -7,6 +7,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar, cast
 
@@ -21,13 +22,14 @@ from openwop._core.retry import Failure, GiveUp, RetryBudget, RetryPolicy, decid
 from openwop._core.trace import new_trace_id, trace_id_of, traceparent
 from openwop._http.transport import StreamResponse, Transport
 from openwop._version import __version__
-from openwop.config import ClientConfig
+from openwop.config import ClientConfig, checked_timeout, is_token
 from openwop.errors import (
     ApiError,
     ConfigurationError,
     ConnectionFailedError,
     OpenwopError,
     RequestTimeoutError,
+    ResponseDecodeError,
 )
 from openwop.middleware import AttemptResponse, CallNext, Middleware
 from openwop.models.base import RequestModel
@@ -114,7 +116,7 @@ class Session:
             request, timeout=timeout, hold_s=hold_s, long_poll=operation.long_poll
         )
         data = cast("T", None)
-        if answer.status != 304:
+        if answer.status != 304:  # which is an error where it was not asked for, see `_attempt`
             data = decode_success(operation.response, operation.id, answer)
         if answers is not None:
             answers.append(self.wrap(data, answer, request))
@@ -140,7 +142,7 @@ class Session:
         if hold_s or max_retries is not None:
             allowed = policy.max_retries if max_retries is None else max_retries
             policy = replace(policy, total_timeout=policy.total_timeout + hold_s, max_retries=allowed)
-        per_attempt = (self.config.timeout if timeout is None else timeout) + hold_s
+        per_attempt = (self.config.timeout if timeout is None else checked_timeout(timeout)) + hold_s
 
         async def attempt(
             current: ApiRequest, key: str | None, time_left: float
@@ -153,8 +155,9 @@ class Session:
         """One attempt of a stream request, without retries; raises the typed error of anything but a 2xx answer."""
         await self.ready()
         request.trace_id = request.trace_id or self._trace_id or new_trace_id()
-        key = await self._api_key() if request.auth else None
-        return await self._attempt_stream(request, key, self.config.timeout if timeout is None else timeout)
+        limit = self.config.timeout if timeout is None else checked_timeout(timeout)
+        key = await self._api_key(limit) if request.auth else None
+        return await self._attempt_stream(request, key, limit)
 
     async def open_stream_retrying(self, request: ApiRequest) -> StreamResponse:
         """A stream request with the retries of an ordinary call, until its head is there."""
@@ -177,7 +180,8 @@ class Session:
         spent = 0
         renewed = False
         while True:
-            key = await self._api_key() if request.auth else None
+            left = policy.total_timeout - (time.monotonic() - started)
+            key = await self._api_key(left) if request.auth else None
             try:
                 result = await attempt(request, key, policy.total_timeout - (time.monotonic() - started))
             except (ConnectionFailedError, RequestTimeoutError) as trouble:
@@ -186,7 +190,7 @@ class Session:
             except ApiError as refusal:
                 if refusal.status == 401 and callable(self.config.api_key) and not renewed:
                     renewed = True
-                    if await self._api_key() != key:
+                    if await self._api_key(left) != key:
                         continue  # the token was rotated as the request went out
                 error = refusal
                 failure = _failure(refusal)
@@ -206,7 +210,11 @@ class Session:
             logger.debug(
                 "retrying %s in %.2f s after %s", request.operation, decision.delay_s, type(error).__name__
             )
-            await anyio.sleep(decision.delay_s)
+            try:
+                await anyio.sleep(decision.delay_s)
+            except BaseException:
+                self.shared.budget.give_back(decision.cost)  # cancelled: this retry puts no load on the host
+                raise
 
     async def _attempt(
         self, request: ApiRequest, key: str | None, per_attempt: float, time_left: float, long_poll: bool
@@ -216,24 +224,29 @@ class Session:
         limit = min(per_attempt, time_left)
         transport = self.shared.transport
 
+        async def send(outgoing: ApiRequest) -> Answer:
+            # Redirects are followed in here, so that no middleware adds its headers to a request to another origin.
+            for _ in range(MAX_REDIRECTS + 1):
+                answer = await transport.send(outgoing, timeout=limit, queue_s=time_left, long_poll=long_poll)
+                location = answer.headers.get("location") if answer.status in REDIRECT_STATUSES else None
+                if not location:
+                    return answer
+                outgoing = _redirected(outgoing, answer.status, location)
+            raise ConfigurationError(f"{request.operation}: more than {MAX_REDIRECTS} redirects")
+
         async def transmit(outgoing: ApiRequest) -> AttemptResponse:
-            answer = await transport.send(outgoing, timeout=limit, queue_s=time_left, long_poll=long_poll)
+            answer = await send(outgoing)
             return AttemptResponse(answer.status, answer.headers, answer.content)
 
         outgoing = self._dressed(request, key, stream=False)
-        for _ in range(MAX_REDIRECTS + 1):
-            if self.middleware:
-                response = await self._through_middleware(transmit)(outgoing)
-                answer = Answer(response.status, response.headers, response.content or b"")
-            else:
-                answer = await transport.send(outgoing, timeout=limit, queue_s=time_left, long_poll=long_poll)
-            location = answer.headers.get("location") if answer.status in REDIRECT_STATUSES else None
-            if not location:
-                if answer.status >= 300 and answer.status != 304:
-                    raise self._error(request, answer)
-                return answer, outgoing
-            outgoing = _redirected(outgoing, answer.status, location)
-        raise ConfigurationError(f"{request.operation}: more than {MAX_REDIRECTS} redirects")
+        if self.middleware:
+            response = await self._through_middleware(transmit)(outgoing)
+            answer = Answer(response.status, response.headers, response.content or b"")
+        else:
+            answer = await send(outgoing)
+        if answer.status >= 300 and not (answer.status == 304 and "If-None-Match" in outgoing.headers):
+            raise self._error(request, answer)
+        return answer, outgoing
 
     async def _attempt_stream(self, request: ApiRequest, key: str | None, limit: float) -> StreamResponse:
         if limit <= 0:
@@ -241,25 +254,28 @@ class Session:
         streams: list[StreamResponse] = []
 
         async def transmit(outgoing: ApiRequest) -> AttemptResponse:
-            stream = await self.shared.transport.open(
-                outgoing, timeout=limit, idle_timeout=self.config.stream_idle_timeout
-            )
-            streams.append(stream)
-            return AttemptResponse(stream.status, stream.headers, None)
-
-        outgoing = self._dressed(request, key, stream=True)
-        try:
             for _ in range(MAX_REDIRECTS + 1):
-                response = await self._through_middleware(transmit)(outgoing)
-                location = response.headers.get("location") if response.status in REDIRECT_STATUSES else None
+                stream = await self.shared.transport.open(
+                    outgoing, timeout=limit, idle_timeout=self.config.stream_idle_timeout
+                )
+                streams.append(stream)
+                location = stream.headers.get("location") if stream.status in REDIRECT_STATUSES else None
                 if not location:
-                    stream = streams[-1]
-                    if stream.status >= 300:
-                        raise self._error(request, await _error_answer(stream, limit))
-                    streams.remove(stream)
-                    return stream
-                outgoing = _redirected(outgoing, response.status, location)
+                    return AttemptResponse(stream.status, stream.headers, None)
+                outgoing = _redirected(outgoing, stream.status, location)
             raise ConfigurationError(f"{request.operation}: more than {MAX_REDIRECTS} redirects")
+
+        try:
+            await self._through_middleware(transmit)(self._dressed(request, key, stream=True))
+            if not streams:
+                raise ConfigurationError(
+                    f"middleware: {request.operation} needs an answer from call_next to read"
+                )
+            stream = streams[-1]
+            if stream.status >= 300:
+                raise self._error(request, await _error_answer(stream, limit))
+            streams.remove(stream)
+            return stream
         finally:
             for stream in streams:
                 await stream.aclose()
@@ -282,18 +298,22 @@ class Session:
             headers["Authorization"] = f"Bearer {key}"
         return request.with_headers(headers)
 
-    async def _api_key(self) -> str | None:
+    async def _api_key(self, limit: float) -> str | None:
         source = self.config.api_key
         if not callable(source):
             return source.get() if source is not None else None
         token: Any = source()
         if inspect.isawaitable(token):
-            token = await token
-        if not isinstance(token, str) or not token or not token.isascii() or not token.isprintable():
+            with anyio.move_on_after(limit) as scope:
+                token = await token
+            if scope.cancelled_caught:
+                raise RequestTimeoutError(f"api_key: the callable gave no token within {limit:g} s")
+        # What is no token is refused here: an HTTP library would refuse it with its text in the message.
+        if not is_token(token):
             raise ConfigurationError(
-                "api_key: the callable must return the token as non-empty printable ASCII text"
+                "api_key: the callable must return the token as non-empty printable ASCII text without spaces"
             )
-        return token
+        return cast("str", token)
 
     def _error(self, request: ApiRequest, answer: Answer) -> OpenwopError:
         return decode_error(
@@ -303,10 +323,18 @@ class Session:
 
 
 async def _error_answer(stream: StreamResponse, limit: float) -> Answer:
+    """A refusal to stream, with as much of its body as can be had: the status alone says the most."""
     content = b""
-    with anyio.move_on_after(limit):
-        content = await stream.read(_ERROR_BODY_LIMIT)
-    return Answer(stream.status, stream.headers, content)
+    try:
+        with anyio.move_on_after(limit):
+            async with aclosing(stream.chunks()) as chunks:
+                async for chunk in chunks:
+                    content += chunk
+                    if len(content) >= _ERROR_BODY_LIMIT:
+                        await stream.aclose()  # and not `break`: reading on ends all the generators below
+    except (ConnectionFailedError, RequestTimeoutError, ResponseDecodeError) as error:
+        logger.debug("the body of a refused stream broke off: %s", type(error).__name__)
+    return Answer(stream.status, stream.headers, content[:_ERROR_BODY_LIMIT])
 
 
 def _bind(middleware: Middleware, call_next: CallNext) -> CallNext:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
 from typing import Any, cast
 
 import anyio
@@ -18,6 +19,7 @@ from openwop._core.redact import redact_text
 from openwop._core.request import ApiRequest
 from openwop._http.deadline import Deadlines
 from openwop._http.idle import SilenceError, with_idle_limit
+from openwop._http.pool import failure_facts
 from openwop._http.senders import CertTypes, Sender, VerifyTypes, make_sender
 from openwop.errors import (
     ConfigurationError,
@@ -50,7 +52,7 @@ class StreamResponse:
         self.headers: Mapping[str, str] = response.headers
         self.content_type = response.headers.get("content-type", "").split(";")[0].strip().lower()
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The body, decompressed, in pieces as they come.
 
         Raises :class:`ConnectionFailedError` when the connection breaks or the body is cut short, and
@@ -82,11 +84,12 @@ class StreamResponse:
         """The whole body; :class:`ResponseDecodeError` when it is longer than ``limit`` bytes."""
         parts: list[bytes] = []
         size = 0
-        async for chunk in self.chunks():
-            size += len(chunk)
-            if size > limit:
-                raise _too_long(self._request, self.status, limit)
-            parts.append(chunk)
+        async with aclosing(self.chunks()) as chunks:
+            async for chunk in chunks:
+                size += len(chunk)
+                if size > limit:
+                    raise _too_long(self._request, self.status, limit)
+                parts.append(chunk)
         return b"".join(parts)
 
     async def aclose(self) -> None:
@@ -124,7 +127,7 @@ class Transport:
 
     def _current_sender(self) -> Sender:
         if self._closed:
-            raise ConfigurationError("this client is closed; create a new AsyncOpenwopClient")
+            raise _closed_error()
         owner = _current_owner()
         if self._sender is None or self._owner != owner:
             # Connections belong to one event loop of one process.  Those of another cannot be closed from here.
@@ -150,6 +153,8 @@ class Transport:
             except anyio.WouldBlock:
                 await _wait_for_turn(slots, request, queue_s)
         try:
+            if self._closed:  # while it waited for its turn
+                raise _closed_error()
             with self._deadlines.limit(timeout):
                 return await self._fetch(sender, request, timeout)
             raise _timed_out(request, timeout)
@@ -193,6 +198,10 @@ class Transport:
             self._deadlines.close()
             with anyio.CancelScope(shield=True):
                 await sender.aclose()
+
+
+def _closed_error() -> ConfigurationError:
+    return ConfigurationError("this client is closed; create a new AsyncOpenwopClient")
 
 
 def _current_owner() -> tuple[int, object]:
@@ -290,7 +299,8 @@ def _translate(error: Exception, request: ApiRequest, timeout: float, *, proves_
         case httpx.LocalProtocolError() | httpx.UnsupportedProtocol() | httpx.InvalidURL():
             return ConfigurationError(what.format(f"cannot be sent: {reason}"))
         case httpx.HTTPError() | httpx.StreamError():
-            stale = bool(getattr(error, "reused_connection", False))
+            facts_of_failure = failure_facts(error)
+            stale = facts_of_failure.reused_connection and not facts_of_failure.response_started
             text = what.format(f"the connection broke: {reason}")
             return ConnectionFailedError(text, stale_connection=stale, **facts)
         case RuntimeError() if "closed" in str(error):
