@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Any, cast
@@ -124,6 +125,7 @@ class Transport:
         self._slots = anyio.Semaphore(MAX_REQUESTS_IN_FLIGHT, fast_acquire=True)
         self._deadlines = Deadlines(asyncio_runs=False)
         self._closed = False
+        self._streams: weakref.WeakSet[StreamResponse] = weakref.WeakSet()
 
     def _current_sender(self) -> Sender:
         if self._closed:
@@ -135,6 +137,7 @@ class Transport:
             self._sender = make_sender(backend=backend, **self._settings)
             self._slots = anyio.Semaphore(MAX_REQUESTS_IN_FLIGHT, fast_acquire=True)
             self._deadlines = Deadlines(asyncio_runs=backend == "asyncio")
+            self._streams = weakref.WeakSet()
             self._owner = owner
         return self._sender
 
@@ -187,7 +190,9 @@ class Transport:
                 response = await sender.open(request, connect_s=timeout, silence_s=idle_timeout)
             except (httpx.HTTPError, httpx.InvalidURL, RuntimeError) as error:
                 raise _translate(error, request, timeout, proves_not_sent=sender.proves_not_sent) from error
-            return StreamResponse(response, request, idle_timeout, watch=not sender.watches_silence)
+            stream = StreamResponse(response, request, idle_timeout, watch=not sender.watches_silence)
+            self._streams.add(stream)
+            return stream
         raise _timed_out(request, timeout)
 
     async def aclose(self) -> None:
@@ -197,6 +202,9 @@ class Transport:
         if sender is not None and self._owner == _current_owner():
             self._deadlines.close()
             with anyio.CancelScope(shield=True):
+                # Not every library wakes who reads from a connection that it closes, and a caller's client stays open.
+                for stream in list(self._streams):
+                    await stream.aclose()
                 await sender.aclose()
 
 
