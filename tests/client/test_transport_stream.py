@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -405,31 +406,65 @@ async def test_only_one_task_reads(stream: AsyncioStream) -> None:
     assert await reading == b"x"
 
 
-async def test_head_and_body_of_a_request_leave_together(
-    clock: ManualLoop, stream: AsyncioStream, wire: Wire
-) -> None:
-    """One packet instead of two; a body without an answer in sight leaves in the loop's next turn."""
+async def test_head_and_body_of_a_request_leave_together(stream: AsyncioStream, wire: Wire) -> None:
+    """One packet instead of two, when the pool knows that the body is there; what is large does not wait."""
+    stream.hold_head = True
     await stream.write(b"POST / HTTP/1.1\r\n\r\n")
-    await stream.write(b"body")
-    await stream.write(b"")
     assert wire.written == []
     assert stream.bytes_sent == 0
-    reading = asyncio.ensure_future(stream.read(1))
-    await asyncio.sleep(0)
+    await stream.write(b"body")
+    await stream.write(b"")
     assert wire.written == [b"POST / HTTP/1.1\r\n\r\nbody"]
+    await stream.write(b"more of it")
+    assert wire.written[1:] == [b"more of it"]
     stream.data_received(b"x")
-    await reading
-    await stream.write(b"more")
-    for callback in clock.soon:
-        callback()
-    assert wire.written[1:] == [b"more"]
+    await stream.read(1)
     await stream.write(b"head")
     await stream.write(bytes(MIB))
     assert wire.written[2:] == [b"head", bytes(MIB)]
+    stream.data_received(b"x")
+    await stream.read(1)
+    await stream.write(b"head alone")
+    stream.data_received(b"x")
+    await stream.read(1)
+    assert wire.written[4:] == [b"head alone"]
+    stream.hold_head = False
+    await stream.write(b"at once")
+    assert wire.written[5:] == [b"at once"]
+
+
+async def test_a_body_that_takes_its_time_does_not_hold_back_its_head(transport: OpenwopTransport) -> None:
+    """The server may have to see the head before the body can be made; on a new and on a used connection."""
+    head_seen = threading.Event()
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+
+    def serve(listener: socket.socket) -> None:
+        client, _ = listener.accept()
+        with client:
+            for _ in range(2):
+                received = b""
+                while not received.endswith(b"0\r\n\r\n"):
+                    received += client.recv(65536)
+                    if b"\r\n\r\n" in received:
+                        head_seen.set()
+                client.sendall(answer)
+
+    async def body() -> AsyncIterator[bytes]:
+        await until(head_seen.is_set, "the head at the server")
+        yield b"late"
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        serving = asyncio.create_task(asyncio.to_thread(serve, listener))
+        for _ in range(2):
+            head_seen.clear()
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            assert await fetch(transport, url, "POST", content=body()) == b"{}"
+        await serving
 
 
 async def test_a_closed_stream_sends_nothing_more(stream: AsyncioStream, wire: Wire) -> None:
     """A request that was given up before its first byte left is not sent."""
+    stream.hold_head = True
     await stream.write(b"GET / HTTP/1.1\r\n\r\n")
     await stream.aclose()
     assert wire.aborted

@@ -20,8 +20,8 @@ from openwop._http.dechunk import ResponseScanner
 #: Reading from the socket is paused while more than this many bytes wait to be read.
 HIGH_WATER_BYTES: Final = 256 * 1024
 
-# A request head up to this size waits for the rest of the loop's turn, to leave together with its body.
-_CORK_BYTES: Final = 32 * 1024
+# A body up to this size is copied to be sent in one piece with its head; for a larger one the copy costs more.
+_JOIN_BYTES: Final = 32 * 1024
 
 # asyncio ends a TLS handshake after 60 s by itself; ours may be longer, and is enforced outside.
 _TLS_HANDSHAKE_CAP_S: Final = 60.0
@@ -35,6 +35,8 @@ class AsyncioStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
     Attributes:
         bytes_sent: application bytes handed to the transport so far.
         bytes_received: application bytes received so far.
+        hold_head: hold the first write of each request back until the second, or until the read, so that head
+            and body leave in one packet. To be set only by whoever knows that these follow without a wait.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -54,10 +56,11 @@ class AsyncioStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         # Writing
-        self._corked = b""
+        self._held = b""
         self._write_begins_request = True
         self._writing_paused = False
         self._writer: asyncio.Future[None] | None = None
+        self.hold_head = False
         self.bytes_sent = 0
         self.bytes_received = 0
 
@@ -65,7 +68,9 @@ class AsyncioStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport; called once, by the event loop."""
-        self._transport = self._carrier = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
+        self._transport = self._carrier = cast(
+            asyncio.Transport, transport
+        )  # uvloop's is none by inheritance
 
     def data_received(self, data: bytes) -> None:
         """Buffer what arrived, and stop reading when too much of it is waiting."""
@@ -119,8 +124,8 @@ class AsyncioStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
             httpcore.ReadError: the connection broke, or was closed by this side.
         """
         self._write_begins_request = True
-        if self._corked:
-            self._uncork()
+        if self._held:
+            self._flush()
         scanner = self._scanner
         while True:
             if not self._chunks and not await self._bytes_arrive(timeout):
@@ -247,9 +252,6 @@ class AsyncioStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send ``buffer``, waiting while the server takes no more.
 
-        A small first write is held back until the next write or read, at most until the loop's next turn: a
-        request's head and body then leave in one packet.
-
         Raises:
             httpcore.WriteTimeout: the server took nothing for ``timeout`` seconds.
             httpcore.WriteError: the connection is closed, by either side.
@@ -268,21 +270,24 @@ class AsyncioStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
                 self.close()
                 raise httpcore.WriteError("The server sent something before the request.")
             self._scanner.begin(buffer)
-        if len(self._corked) + len(buffer) <= _CORK_BYTES:
-            if not self._corked:
-                self._loop.call_soon(self._uncork)
-            self._corked += buffer
-            return
-        self._uncork()
-        self._send(buffer)
+            if self.hold_head:
+                self._held = buffer
+                return
+        if self._held:
+            self._flush(buffer)
+        else:
+            self._send(buffer)
         if self._writing_paused:
             await self._drain(timeout)
 
-    def _uncork(self) -> None:
-        corked = self._corked
-        if corked:
-            self._corked = b""
-            self._send(corked)
+    def _flush(self, more: bytes = b"") -> None:
+        held = self._held
+        self._held = b""
+        if len(more) <= _JOIN_BYTES:
+            self._send(held + more)
+        else:
+            self._send(held)
+            self._send(more)
 
     def _send(self, data: bytes) -> None:
         if self._transport is not None and not self._is_over():
@@ -372,7 +377,7 @@ class AsyncioStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
         if self._closed:
             return
         self._closed = True
-        self._corked = b""
+        self._held = b""
         self._chunks.clear()
         self._cancel_timer()
         if self._transport is not None:
@@ -392,7 +397,7 @@ class AsyncioStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
         something nobody asked for; both make it useless.
         """
         if info == "is_readable":
-            return self._ended or self._closed or bool(self._chunks)
+            return self._is_over() or bool(self._chunks)
         if self._transport is None:
             return None
         name = {"client_addr": "sockname", "server_addr": "peername"}.get(info, info)

@@ -25,6 +25,8 @@ from openwop._http.netstream import AsyncioStream
 
 _DEFAULT_PORTS: Final = {b"http": 80, b"https": 443}
 
+_METHODS_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
+
 _OriginKey = tuple[bytes, bytes, int]
 
 # The most specific entry wins; the general ones are there for classes that httpcore may add.
@@ -138,7 +140,7 @@ class OpenwopTransport(httpx.AsyncBaseTransport):
         core_request, key = _to_httpcore(request)
         while True:
             connection = await self._take_idle(key) or self._open(core_request.url.origin, key)
-            connection.begin()
+            connection.begin(request)
             try:
                 response = await connection.http.handle_async_request(core_request)
             except BaseException as exc:
@@ -341,6 +343,7 @@ class _Connection(httpcore.AsyncNetworkBackend):
         self._backend = backend
         self._closed = False
         self._requests = 0
+        self._hold_head = False
         self._sent_before = 0
         self._received_before = 0
         self.key = key
@@ -354,14 +357,21 @@ class _Connection(httpcore.AsyncNetworkBackend):
         if self._closed:
             await stream.aclose()
             raise httpcore.ConnectError("The transport was closed while connecting.")
+        if isinstance(stream, AsyncioStream):
+            stream.hold_head = self._hold_head
         self.stream = stream
         return stream
 
-    def begin(self) -> None:
+    def begin(self, request: httpx.Request) -> None:
         """Note that another request goes out."""
         self._requests += 1
+        # A body of bytes follows its head at once; one that is made as it is sent might keep it waiting for ever.
+        self._hold_head = request.method in _METHODS_WITH_BODY and isinstance(
+            request.stream, httpx.ByteStream
+        )
         stream = self.stream
         if isinstance(stream, AsyncioStream):
+            stream.hold_head = self._hold_head
             self._sent_before = stream.bytes_sent
             self._received_before = stream.bytes_received
 
