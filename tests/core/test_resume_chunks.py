@@ -118,6 +118,11 @@ def test_events_of_a_host_that_does_not_filter_become_text() -> None:
     assert (hand.of.ended, hand.position.last_sequence, hand.of.skipped) == (True, 5, 0)
 
 
+def test_nothing_is_delivered_after_the_terminal_event() -> None:
+    hand = Hand("messages")
+    assert texts(hand.feed(chunk("a") + frame(event_doc(0, "run.failed")) + chunk("b"))) == ["a"]
+
+
 def test_events_that_come_again_bring_no_text_again() -> None:
     hand = Hand("messages")
     first = hand.feed(*map(frame, LOG[:3]))
@@ -213,6 +218,13 @@ def test_without_a_place_the_log_is_read_from_the_start_without_the_text_that_ca
     hand.of.follow_log()
     assert texts(hand.read_log()) == ["c"]
     assert hand.of.gaps == 1
+
+
+def test_text_that_came_in_events_is_left_out_too() -> None:
+    hand = Hand("messages", log=LOG)
+    hand.feed(frame(LOG[0]), frame(LOG[1]), chunk("b"))
+    hand.of.follow_log()
+    assert texts(hand.read_log()) == ["c"]
 
 
 def test_without_a_place_the_log_is_read_from_the_callers_start() -> None:

@@ -134,6 +134,7 @@ def test_an_event_that_comes_after_a_later_one_is_counted_where_it_cannot_be_put
         hand = Hand("updates")
         assert numbers(hand.feed(*pieces)) == [0, 1, 3, 4]
         assert hand.of.gaps == 1
+        assert [in_order for _, _, in_order in hand.skips] == [False]
     hand = Hand("debug", log=run_log(9))
     assert numbers(hand.feed(*events(0, 1, 3, 2, 4))) == [0, 1, 2, 3, 4]
     assert hand.of.gaps == 0
@@ -281,9 +282,10 @@ def test_what_is_fetched_for_updates_is_filtered_like_updates() -> None:
     assert hand.position.last_sequence == 3
 
 
-def test_an_unreadable_frame_from_before_is_only_counted() -> None:
+@pytest.mark.parametrize("number", [1, 2])
+def test_an_unreadable_frame_from_before_is_only_counted(number: int) -> None:
     hand = Hand("debug", log=run_log(10))
-    assert numbers(hand.feed(*events(0, 1, 2), frame(BAD, id=1), *events(3))) == [0, 1, 2, 3]
+    assert numbers(hand.feed(*events(0, 1, 2), frame(BAD, id=number), *events(3))) == [0, 1, 2, 3]
     assert hand.needs == []
 
 
@@ -344,6 +346,11 @@ def test_the_first_event_of_a_log_can_be_the_unreadable_one() -> None:
     assert hand.needs[0].after is None
 
 
+def test_an_unreadable_first_event_that_contradicts_the_callers_start_cannot_be_fetched() -> None:
+    with pytest.raises(StreamDecodeError):
+        Hand("updates", after="evt-4", log=run_log(3)).feed(frame(BAD, id=0))
+
+
 def test_ids_that_are_no_sequences_claim_nothing() -> None:
     hand = Hand("updates", log=run_log(9, end=None))
     assert numbers(hand.feed(frame(event_doc(0), id=1000), frame(BAD, id=1001), *events(9))) == list(
@@ -356,6 +363,12 @@ def test_an_element_that_cannot_be_read_is_fetched_in_its_place() -> None:
     hand = Hand("debug", log=log)
     documents = [log[0], {"type": "node.completed"}, log[2], {"type": 5}, {"type": "x"}, log[4], log[5]]
     assert numbers(hand.feed(frame(documents, id=5, event="batch"))) == [0, 1, 2, 3, 4, 5]
+
+
+def test_an_element_that_cannot_be_read_is_fetched_where_something_is_filtered_too() -> None:
+    hand = Hand("updates", log=run_log(9))
+    documents = [event_doc(0), {"type": "node.completed"}, event_doc(2)]
+    assert numbers(hand.feed(frame(documents, id=2, event="batch"))) == [0, 1, 2]
 
 
 def test_an_element_that_no_event_is_missing_for_costs_nothing() -> None:
@@ -400,6 +413,18 @@ def test_the_log_goes_on_where_the_stream_was() -> None:
 def test_what_follows_the_terminal_event_in_the_log_is_not_delivered() -> None:
     hand = Hand("updates", log=[event_doc(0), event_doc(1, "run.completed"), event_doc(2)])
     assert numbers(hand.of.take_page(hand.page(None))) == [0, 1]
+
+
+def test_a_page_that_begins_with_the_cursors_own_event_brings_it_only_once() -> None:
+    hand = Hand("updates", log=run_log(4))
+    hand.feed(*events(0, 1))
+    assert numbers(hand.of.take_page(hand.page(0))) == [2, 3]
+
+
+def test_text_in_the_log_is_no_update() -> None:
+    log = [event_doc(0), event_doc(1, "output.chunk", payload={"chunk": "x", "isLast": True}), event_doc(2)]
+    assert numbers(Hand("updates", log=log).read_log()) == [0, 2]
+    assert numbers(Hand("debug", log=log).read_log()) == [0, 1, 2]
 
 
 def test_a_hole_in_the_log_counts_as_a_gap_where_nothing_is_filtered() -> None:
