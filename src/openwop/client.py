@@ -254,6 +254,7 @@ class AsyncOpenwopClient:
         metadata: Mapping[str, Any] | None = None,
         residency: Mapping[str, Any] | None = None,
         dedup: bool = False,
+        force_engine_version: int | None = None,
         idempotency_key: str | None = None,
         timeout: float | None = None,
         on_interrupt: Callable[[Interrupt], Awaitable[Any]] | None = None,
@@ -292,6 +293,7 @@ class AsyncOpenwopClient:
             metadata=metadata,
             residency=residency,
             dedup=dedup,
+            force_engine_version=force_engine_version,
             idempotency_key=idempotency_key,
         )
 

@@ -23,6 +23,8 @@ from openwop._core.request import check_path_value
 from openwop._desk import Desk, OnInterrupt
 from openwop.config import checked_wait
 from openwop.errors import (
+    GoneError,
+    NotFoundError,
     OpenwopError,
     RunCancelledError,
     RunFailedError,
@@ -174,13 +176,13 @@ class AsyncRun:
         desk = None
         if on_interrupt is not None:
             desk = Desk(self._id, on_interrupt, self._look_at_log, self.resolve)
-        lost: StreamLostError | StreamDecodeError | None = None
+        lost: OpenwopError | None = None
         try:
             if self._ended_as is None:
                 await self._follow(desk)
-        except (StreamLostError, StreamDecodeError) as error:
+        except (StreamLostError, StreamDecodeError, NotFoundError, GoneError) as error:
             lost = error
-        # The state is asked for even after a lost stream: the run may well be over.
+        # The state is asked for even after a lost or refused stream: the run may well be over, and its log gone.
         snapshot = await self._final_snapshot()
         if not snapshot.is_terminal:
             raise lost or StreamLostError(

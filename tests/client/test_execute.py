@@ -13,7 +13,17 @@ import pytest_asyncio
 from openwop import AsyncOpenwopClient, ConnectionFailedError, InvalidRequestError, RunWaitTimeoutError
 from openwop.devhost import DevHost
 from openwop.middleware import ApiRequest, AttemptResponse, CallNext
-from support.fault_server import FaultServer, Stall, json_response
+from support.fault_server import (
+    Close,
+    FaultServer,
+    Stall,
+    error_response,
+    frame,
+    json_response,
+    run_log,
+    snapshot_doc,
+    sse_response,
+)
 
 pytestmark = pytest.mark.asyncio
 
@@ -137,3 +147,29 @@ async def test_a_start_that_was_refused_is_not_asked_for_again(host: DevHost) ->
     async with AsyncOpenwopClient("http://127.0.0.1:9", protocol="1", max_retries=0) as nowhere:
         with pytest.raises(ConnectionFailedError):
             await nowhere.execute("w")
+
+
+@pytest.mark.parametrize("status", [404, 410])
+async def test_a_run_whose_log_is_gone_still_has_its_result(status: int) -> None:
+    with FaultServer() as server:
+        server.on("GET", "*", error_response(status, "not_found"))
+        server.on("GET", "/v1/runs/{id}", json_response(200, snapshot_doc("completed")))
+        async with AsyncOpenwopClient(server.base_url, protocol="1", max_retries=0) as client:
+            assert (await client.get_run_handle("run-1").result(timeout=10)).status == "completed"
+
+
+async def test_all_connections_of_a_stream_are_in_one_trace() -> None:
+    with FaultServer() as server:
+        log = run_log(3)
+        server.on(
+            "GET",
+            "/v1/runs/{id}/events",
+            sse_response(frame(log[0]), Close(), end=False),
+            sse_response(frame(log[1]), frame(log[2])),
+        )
+        async with AsyncOpenwopClient(server.base_url, protocol="1") as client:
+            async with asyncio.timeout(10):
+                assert [event.sequence async for event in client.runs.events("run-1")] == [0, 1, 2]
+        traces = [request.headers["traceparent"].split("-") for request in server.requests]
+    assert len({trace[1] for trace in traces}) == 1
+    assert len({trace[2] for trace in traces}) == 2

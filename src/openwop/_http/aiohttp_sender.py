@@ -67,9 +67,9 @@ def _reason(error: aiohttp.ClientError) -> str:
     return error.message if isinstance(error, aiohttp.ClientResponseError) else type(error).__name__
 
 
-def make_transport(ssl_context: ssl.SSLContext | None) -> httpx.AsyncBaseTransport:
-    """A transport over a session of its own, in the running event loop; ``None`` leaves TLS at aiohttp's default."""
-    connector = aiohttp.TCPConnector(limit=0, ssl=ssl_context if ssl_context is not None else True)
+def make_transport(ssl_context: ssl.SSLContext) -> httpx.AsyncBaseTransport:
+    """A transport over a session of its own, in the running event loop."""
+    connector = aiohttp.TCPConnector(limit=0, ssl=ssl_context)
     session = aiohttp.ClientSession(
         connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
     )

@@ -258,9 +258,9 @@ def make_sender(
     if client is not None:
         return ClientSender(client, client, owned=False, silence=not asyncio_runs)
     url = httpx.URL(origin)
-    context = ssl_context(verify, cert) if url.scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context = ssl_context(verify, cert)  # for http too: a redirect may lead to https
     if kind == "aiohttp":
-        return _aiohttp_sender(context if url.scheme == "https" else None, asyncio_runs)
+        return _aiohttp_sender(context, asyncio_runs)
     if asyncio_runs and not proxy_applies(url):
         return DirectSender(OpenwopTransport(ssl_context=context), proves_not_sent=True)
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
@@ -271,7 +271,7 @@ def make_sender(
     return ClientSender(new_client(), new_client(), owned=True, silence=not asyncio_runs)
 
 
-def _aiohttp_sender(context: ssl.SSLContext | None, asyncio_runs: bool) -> DirectSender:
+def _aiohttp_sender(context: ssl.SSLContext, asyncio_runs: bool) -> DirectSender:
     if not asyncio_runs:
         raise ConfigurationError("transport: 'aiohttp' runs on asyncio only; leave it out under trio")
     try:

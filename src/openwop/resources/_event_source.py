@@ -26,6 +26,7 @@ class RunEventSource:
         self._runs = runs
         self._session = session
         self.run_id = run_id
+        self._trace_id = ""
         # Refuse a bad id where the stream is asked for, not at its first step.
         build_request(ops.GET_RUN, session.dialect, session.config.base_url, path={"runId": run_id})
 
@@ -51,7 +52,12 @@ class RunEventSource:
             query=self.dialect.stream_query(modes, buffer_ms),
             headers=headers,
         )
-        return await self._session.open_stream(request)
+        # One trace for the whole stream: each of its connections is a span in it.
+        request.trace_id = self._trace_id
+        try:
+            return await self._session.open_stream(request)
+        finally:
+            self._trace_id = request.trace_id
 
     async def poll(self, after: int | None, wait: int) -> EventPage:
         """One page of the log after ``after``."""
