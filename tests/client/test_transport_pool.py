@@ -142,6 +142,30 @@ async def test_other_origins_have_other_connections(server: FaultServer, transpo
         assert not server.requests[-1].reused
 
 
+async def test_nothing_waits_for_the_garbage_collector(server: FaultServer) -> None:
+    """No reference cycles: a program that has switched the collector off must not grow by its connections."""
+
+    def connections() -> int:
+        gc.collect()
+        return sum(isinstance(thing, httpcore.AsyncHTTPConnection) for thing in gc.get_objects())
+
+    before = connections()
+    gc.disable()
+    try:
+        async with make_transport(max_idle_connections=1) as transport:
+            for _ in range(2):
+                responses = [
+                    await transport.handle_async_request(make_request(server.base_url)) for _ in range(3)
+                ]
+                for response in responses:
+                    await response.aread()
+            del response, responses
+        alive = sum(isinstance(thing, httpcore.AsyncHTTPConnection) for thing in gc.get_objects())
+    finally:
+        gc.enable()
+    assert alive == before
+
+
 # -- the server closes an idle connection (R26) --------------------------------------------------------------
 
 

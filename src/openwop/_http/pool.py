@@ -324,13 +324,33 @@ class _ResponseStream(httpx.AsyncByteStream):
             self._transport._reclaim(self._connection)
 
 
-class _Connection(httpcore.AsyncNetworkBackend):
-    """One connection of the pool.
+class _Dialer(httpcore.AsyncNetworkBackend):
+    """Opens the socket of one connection, and remembers it.
 
-    It is also the backend through which its httpcore connection dials. So the pool knows the socket from its
-    first moment on, and can close it wherever a cancellation strikes: httpcore itself would lose a socket when
-    that happens between connecting and the TLS handshake.
+    httpcore's connection dials through this. So the pool knows the socket from its first moment on, and can
+    close it wherever a cancellation strikes: httpcore itself would lose a socket when that happens between
+    connecting and the TLS handshake.
     """
+
+    def __init__(self, backend: httpcore.AsyncNetworkBackend) -> None:
+        self._backend = backend
+        self.closed = False
+        self.stream: httpcore.AsyncNetworkStream | None = None
+        self.hold_head = False
+
+    async def connect_tcp(self, *args: Any, **kwargs: Any) -> httpcore.AsyncNetworkStream:
+        stream = await self._backend.connect_tcp(*args, **kwargs)
+        if self.closed:
+            await stream.aclose()
+            raise httpcore.ConnectError("The transport was closed while connecting.")
+        if isinstance(stream, AsyncioStream):
+            stream.hold_head = self.hold_head
+        self.stream = stream
+        return stream
+
+
+class _Connection:
+    """One connection of the pool: httpcore's, the socket below it, and what went over it."""
 
     def __init__(
         self,
@@ -340,44 +360,36 @@ class _Connection(httpcore.AsyncNetworkBackend):
         ssl_context: ssl.SSLContext,
         idle_expiry_s: float,
     ) -> None:
-        self._backend = backend
-        self._closed = False
+        self._dialer = _Dialer(backend)
         self._requests = 0
-        self._hold_head = False
         self._sent_before = 0
         self._received_before = 0
         self.key = key
-        self.stream: httpcore.AsyncNetworkStream | None = None
         self.http = httpcore.AsyncHTTPConnection(
-            origin, ssl_context=ssl_context, keepalive_expiry=idle_expiry_s, network_backend=self
+            origin, ssl_context=ssl_context, keepalive_expiry=idle_expiry_s, network_backend=self._dialer
         )
 
-    async def connect_tcp(self, *args: Any, **kwargs: Any) -> httpcore.AsyncNetworkStream:
-        stream = await self._backend.connect_tcp(*args, **kwargs)
-        if self._closed:
-            await stream.aclose()
-            raise httpcore.ConnectError("The transport was closed while connecting.")
-        if isinstance(stream, AsyncioStream):
-            stream.hold_head = self._hold_head
-        self.stream = stream
-        return stream
+    @property
+    def stream(self) -> httpcore.AsyncNetworkStream | None:
+        """The socket; None until it is connected, and for ever when a mock answers instead of a server."""
+        return self._dialer.stream
 
     def begin(self, request: httpx.Request) -> None:
         """Note that another request goes out."""
         self._requests += 1
         # A body of bytes follows its head at once; one that is made as it is sent might keep it waiting for ever.
-        self._hold_head = request.method in _METHODS_WITH_BODY and isinstance(
-            request.stream, httpx.ByteStream
-        )
-        stream = self.stream
+        hold_head = request.method in _METHODS_WITH_BODY and isinstance(request.stream, httpx.ByteStream)
+        stream = self._dialer.stream
         if isinstance(stream, AsyncioStream):
-            stream.hold_head = self._hold_head
+            stream.hold_head = hold_head
             self._sent_before = stream.bytes_sent
             self._received_before = stream.bytes_received
+        else:
+            self._dialer.hold_head = hold_head
 
     def facts(self) -> FailureFacts:
         """What happened to the current request so far."""
-        stream = self.stream
+        stream = self._dialer.stream
         if isinstance(stream, AsyncioStream):
             sent = stream.bytes_sent > self._sent_before
             started = stream.bytes_received > self._received_before
@@ -388,23 +400,24 @@ class _Connection(httpcore.AsyncNetworkBackend):
     def is_idle(self) -> bool:
         """Whether its last request and the answer to it are complete, and it may stay open."""
         # httpcore calls a connection that never came to be idle, and closed at the same time.
-        return self.stream is not None and self.http.is_idle() and not self.http.is_closed()
+        return self._dialer.stream is not None and self.http.is_idle() and not self.http.is_closed()
 
     def close(self) -> bool:
         """Close the socket at once; False when that takes ``aclose()``, because a foreign backend made it."""
-        self._closed = True
-        if isinstance(self.stream, AsyncioStream):
-            self.stream.close()
+        self._dialer.closed = True
+        stream = self._dialer.stream
+        if isinstance(stream, AsyncioStream):
+            stream.close()
             return True
-        return self.stream is None
+        return stream is None
 
     async def aclose(self) -> None:
         """Close a connection of a foreign backend: what httpcore holds, and the bare stream below it."""
         try:
             await self.http.aclose()
         finally:
-            if self.stream is not None:
-                await self.stream.aclose()
+            if self._dialer.stream is not None:
+                await self._dialer.stream.aclose()
 
 
 class _IdleConnections:
