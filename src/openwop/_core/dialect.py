@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-__all__ = ["IMPLEMENTED_PROTOCOL_VERSION", "SUPPORTED_MAJORS", "V1", "Dialect", "dialect_for"]
+__all__ = ["DIALECTS", "IMPLEMENTED_PROTOCOL_VERSION", "SUPPORTED_MAJORS", "V1", "Dialect", "dialect_for"]
 
 IMPLEMENTED_PROTOCOL_VERSION = "1.1"
 """The protocol version this client implements; hosts compare it with their ``minClientVersion``."""
@@ -52,6 +52,16 @@ class Dialect:
             path = path.replace("{" + name + "}", self.encode_path_id(value))
         return self.path_prefix + path if versioned else path
 
+    @property
+    def request_headers(self) -> tuple[str, ...]:
+        """Every header of this major that a client sends."""
+        return (
+            *self.version_headers,
+            self.idempotency_key_header,
+            self.dedup_header,
+            self.force_engine_version_header,
+        )
+
     def poll_query(self, after: int | None, wait: int) -> dict[str, Any]:
         """Query of a poll; no cursor at all asks from the start, since cursor 0 would skip event 0."""
         query: dict[str, Any] = {} if after is None else {self.poll_cursor_parameter: after}
@@ -85,10 +95,10 @@ V1 = Dialect(
     uncombinable_stream_modes=frozenset({"values"}),
 )
 
-_DIALECTS = {1: V1}
-SUPPORTED_MAJORS: tuple[int, ...] = tuple(sorted(_DIALECTS))
+DIALECTS: tuple[Dialect, ...] = (V1,)
+SUPPORTED_MAJORS: tuple[int, ...] = tuple(dialect.major for dialect in DIALECTS)
 
 
 def dialect_for(major: int) -> Dialect:
     """The spellings of ``major``; ``KeyError`` for a major that is not built."""
-    return _DIALECTS[major]
+    return {dialect.major: dialect for dialect in DIALECTS}[major]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 from urllib.parse import quote, urlencode
 
-from openwop._core.dialect import Dialect
+from openwop._core.dialect import DIALECTS, Dialect
 from openwop._core.idempotency import checked_key, mint_key
 from openwop._core.operations import Operation, RetryClass
 from openwop._core.redact import redact_headers, redact_url
@@ -24,8 +24,8 @@ _MAX_TOKEN_LENGTH = 8192
 _SPELLINGS = {
     name.lower(): name
     for name in (
-        "Accept", "Accept-Encoding", "Authorization", "Cache-Control", "Content-Type", "Idempotency-Key",
-        "If-None-Match", "Last-Event-ID", "User-Agent", "X-Dedup", "X-Force-Engine-Version", "traceparent",
+        "Accept", "Accept-Encoding", "Authorization", "Cache-Control", "Content-Type", "If-None-Match", "Last-Event-ID",
+        "User-Agent", "traceparent", *(name for dialect in DIALECTS for name in dialect.request_headers),
     )
 }  # fmt: skip
 _ARGUMENT_NAMES = {

@@ -14,7 +14,6 @@ from openwop._core.deliver_states import StateDelivery
 from openwop._core.delivery import Delivery, SkipReport
 from openwop._core.position import Position
 from openwop._core.resume import Ending
-from openwop._core.retry import RetryPolicy
 from openwop.errors import ConnectionFailedError, RequestTimeoutError
 from openwop.streaming.link import BrokenOff, ClosedMeanwhile, Link, Phase, StreamSettings
 from openwop.streaming.source import EventSource
@@ -64,17 +63,12 @@ class AsyncEventStream(Generic[T_co]):
         *,
         after: int | str | None = None,
         buffer_ms: int | None = None,
-        max_retries: int = 2,
-        max_retry_wait: float = 60.0,
-        total_timeout: float = 120.0,
         settings: StreamSettings | None = None,
     ) -> None:
-        if settings is None:
-            settings = StreamSettings(retry=RetryPolicy(max_retries, max_retry_wait, total_timeout))
         modes = normalize_modes(mode, source.dialect)
         position = Position(check_after(after))
         delivery = _delivery(modes, position, _skip_report(source.run_id))
-        self._link = Link(source, modes, check_buffer_ms(buffer_ms), delivery, settings)
+        self._link = Link(source, modes, check_buffer_ms(buffer_ms), delivery, settings or StreamSettings())
         self._generator: AsyncGeneratorType[T_co, None] | None = None
 
     # -- iterating --------------------------------------------------------------------------------------------
