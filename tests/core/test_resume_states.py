@@ -173,10 +173,11 @@ def test_whoever_has_seen_a_state_before_gets_a_fresh_one_when_polls_begin() -> 
     assert statuses(hand.meet()) == ["running"]
 
 
-def test_a_run_that_is_over_has_a_last_state() -> None:
-    hand = Hand("values", status="failed")
+@pytest.mark.parametrize("status", ["failed", "running"])
+def test_a_run_that_is_over_has_a_last_state(status: str) -> None:
+    hand = Hand("values", status=status)
     hand.of.log_is_over()
-    assert statuses(hand.meet()) == ["failed"]
+    assert statuses(hand.meet()) == [status]
     assert hand.of.ended
 
 
