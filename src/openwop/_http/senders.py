@@ -60,10 +60,10 @@ def _parsed_url(origin: str, target: str) -> httpx.URL:
 class DirectSender:
     """Requests handed to a transport without ``httpx.AsyncClient`` around it: half the CPU of a short request."""
 
-    def __init__(self, transport: httpx.AsyncBaseTransport, *, proves_not_sent: bool) -> None:
+    def __init__(self, transport: httpx.AsyncBaseTransport, *, own: bool) -> None:
         self._transport = transport
-        self.proves_not_sent = proves_not_sent
-        self.watches_silence = True
+        self.proves_not_sent = own
+        self.watches_silence = own
 
     async def open(self, request: ApiRequest, *, connect_s: float, silence_s: float | None) -> httpx.Response:
         url = _parsed_url(request.origin, request.target)
@@ -77,7 +77,7 @@ class DirectSender:
             url,
             headers=headers,
             stream=httpx.ByteStream(content or b""),
-            extensions={"timeout": _timeouts(connect_s, silence_s)},
+            extensions={"timeout": _timeouts(connect_s, silence_s if self.watches_silence else None)},
         )
         return await self._transport.handle_async_request(outgoing)
 
@@ -262,7 +262,7 @@ def make_sender(
     if kind == "aiohttp":
         return _aiohttp_sender(context, asyncio_runs)
     if asyncio_runs and not proxy_applies(url):
-        return DirectSender(OpenwopTransport(ssl_context=context), proves_not_sent=True)
+        return DirectSender(OpenwopTransport(ssl_context=context), own=True)
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
 
     def new_client() -> httpx.AsyncClient:
@@ -280,5 +280,6 @@ def _aiohttp_sender(context: ssl.SSLContext, asyncio_runs: bool) -> DirectSender
         raise ConfigurationError(
             "transport: 'aiohttp' needs an extra: pip install 'openwop[aiohttp]'"
         ) from None
-    # It reports a connection that closed after the request as a connect timeout, so nothing proves "not sent".
-    return DirectSender(make_transport(context), proves_not_sent=False)
+    # It reports a connection that closed after the request as a connect timeout, so nothing proves "not sent"; and a
+    # connection that broke in mid-chunk may leave its reader waiting without a timer, so silence is watched for here.
+    return DirectSender(make_transport(context), own=False)
