@@ -75,6 +75,7 @@ async def test_the_next_address_is_tried_when_one_refuses(
     """RFC 8305; the addresses may be of both families."""
     resolve(monkeypatch, "::1", "127.0.0.3", "127.0.0.2", "127.0.0.1", "127.0.0.1")
     stream = await connect(server.port)
+    await until(lambda: server.connections_accepted == 1, "one connection accepted")
     stream.close()
     await server.until_closed()
     assert server.connections_accepted == 1
@@ -129,6 +130,7 @@ async def test_connections_that_win_together_are_not_both_kept(
     on_connecting(monkeypatch, meet)
     resolve(monkeypatch, "127.0.0.2", "127.0.0.1")
     stream = await connect(server.port)
+    await until(lambda: server.connections_accepted == 2, "two connections accepted")
     await server.until_closed(leaving=1)
     stream.close()
     await server.until_closed()
