@@ -7,6 +7,7 @@ import os
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
+from functools import partial
 from typing import Any, cast
 
 import anyio
@@ -21,7 +22,7 @@ from openwop._core.request import ApiRequest
 from openwop._http.deadline import Deadlines
 from openwop._http.idle import SilenceError, with_idle_limit
 from openwop._http.pool import failure_facts
-from openwop._http.senders import CertTypes, Sender, VerifyTypes, make_sender
+from openwop._http.senders import CertTypes, Sender, VerifyTypes, in_child_task, make_sender
 from openwop.errors import (
     ConfigurationError,
     ConnectionFailedError,
@@ -159,6 +160,8 @@ class Transport:
             if self._closed:  # while it waited for its turn
                 raise _closed_error()
             with self._deadlines.limit(timeout):
+                if sender.needs_child_task:
+                    return await in_child_task(partial(self._fetch, sender, request, timeout))
                 return await self._fetch(sender, request, timeout)
             raise _timed_out(request, timeout)
         finally:
@@ -186,8 +189,9 @@ class Transport:
         """One attempt of a stream: its head within ``timeout`` seconds, its body for the caller to read."""
         sender = self._current_sender()
         with self._deadlines.limit(timeout):
+            send = partial(sender.open, request, connect_s=timeout, silence_s=idle_timeout)
             try:
-                response = await sender.open(request, connect_s=timeout, silence_s=idle_timeout)
+                response = await (in_child_task(send) if sender.needs_child_task else send())
             except (httpx.HTTPError, httpx.InvalidURL, RuntimeError) as error:
                 raise _translate(error, request, timeout, proves_not_sent=sender.proves_not_sent) from error
             stream = StreamResponse(response, request, idle_timeout, watch=not sender.watches_silence)
