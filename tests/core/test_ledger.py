@@ -15,6 +15,7 @@ from openwop._core.decisions import (
     completed_answer,
     may_have_started,
     outcome_error,
+    refinement,
 )
 from openwop._core.ledger import InterruptLedger, interrupt_kind_of_status, is_waiting
 from openwop.errors import (
@@ -288,3 +289,23 @@ def test_the_end_of_a_run_is_an_error_unless_it_completed() -> None:
 )
 def test_whether_a_start_may_have_reached_the_host(error: BaseException, may: bool) -> None:
     assert may_have_started(error) is may
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind"), [("external-event", "external-event"), ("please have a look", "approval")]
+)
+def test_a_reason_is_a_kind_where_it_spells_one(reason: str, kind: str) -> None:
+    """Packs write ``reason`` for ``kind``; elsewhere it is a text for people, and the run's status tells the kind."""
+    ledger = fold(event(1, "interrupt.requested", "n", {"reason": reason}))
+    assert [found.kind for found in ledger.pending(snapshot("waiting-approval", "n"))] == [kind]
+
+
+def test_what_to_refine_is_a_text_or_a_model() -> None:
+    whole = RefineFeedback(text="shorter")
+    assert refinement("shorter").to_wire() == refinement(whole).to_wire() == whole.to_wire()
+
+
+@pytest.mark.parametrize("feedback", ["", 7, None, ["shorter"]])
+def test_a_refinement_that_says_nothing_is_refused(feedback: Any) -> None:
+    with pytest.raises(RequestValidationError, match="feedback"):
+        refinement(feedback)
