@@ -114,6 +114,15 @@ def test_a_new_event_starts_the_count_again() -> None:
     assert isinstance(stream.ended(progress=99), Lost)
 
 
+def test_the_first_event_of_all_is_progress_too() -> None:
+    """Its sequence is 0, which is more than nothing at all."""
+    resumption = Resumption(StreamPolicy(), RetryPolicy(), RetryBudget(), progress=-1)
+    resumption.opened(0.0)
+    for _ in range(8):
+        resumption.ended(Ending.BROKEN, now=0.0, rand=0.0, alive_s=0.0, progress=-1)
+    assert isinstance(resumption.ended(Ending.BROKEN, now=0.0, rand=0.0, alive_s=0.0, progress=0), Reconnect)
+
+
 def test_a_connection_without_events_starts_nothing_again() -> None:
     """Comments come with every connection of a host that accepts and closes; they are not progress."""
     stream = Stream(rand=0.0)
@@ -299,11 +308,6 @@ def test_attempts_to_connect_first_do_not_count_against_the_reconnects() -> None
     for _ in range(8):
         assert isinstance(stream.ended(), Reconnect)
     assert isinstance(stream.ended(), Lost)
-
-
-def test_an_attempt_without_a_beginning_has_just_begun() -> None:
-    resumption = Resumption(StreamPolicy(), RetryPolicy(), RetryBudget())
-    assert isinstance(resumption.refused(BROKEN, now=9e9, rand=0.0, cursor=False, located=True), Reconnect)
 
 
 # -- ends -----------------------------------------------------------------------------------------------------

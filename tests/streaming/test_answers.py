@@ -160,6 +160,15 @@ async def test_r14_a_cursor_that_the_host_refuses_is_an_error_where_there_are_no
         await collect(open_stream(after=2))
 
 
+async def test_r14_a_cursor_that_the_host_refuses_and_no_poll_would_know_is_an_error(
+    server: FaultServer, open_stream: OpenStream
+) -> None:
+    chunk = frame({"chunk": "x", "isLast": False}, id="c-1")
+    server.on("GET", EVENTS, cut_off(chunk), error_response(400, "validation_error"))
+    with pytest.raises(InvalidRequestError):
+        await collect(open_stream("messages"))
+
+
 # -- no stream to be had --------------------------------------------------------------------------------------
 
 
@@ -302,6 +311,7 @@ async def test_r14_a_body_of_another_type_without_polls_is_shown(
     assert raised.value.excerpt.startswith("<html>Please log in")
     assert len(raised.value.excerpt) < 1000
     assert (raised.value.operation, raised.value.status) == ("streamRunEvents", 200)
+    assert "(text/html)" in str(raised.value)
 
 
 async def test_r14_a_body_of_another_type_that_never_ends_does_not_hold_the_stream_up(

@@ -269,6 +269,24 @@ async def test_a_wait_of_any_kind_ends_when_another_task_ends_it(
     assert ended == (["in order"] if how == "close" else [])
 
 
+async def test_a_cancelled_wait_has_let_go_of_its_connection_when_it_ends() -> None:
+    """Closing may take a moment, and that moment is not cut short by the cancellation."""
+    closed: list[bool] = []
+
+    class SlowToClose(Opened):
+        async def aclose(self) -> None:
+            await anyio.lowlevel.checkpoint()
+            closed.append(True)
+
+    source = ScriptedSource([SlowToClose(hold=anyio.Event())])
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as group:
+            group.start_soon(_wait_for_next, source.stream())
+            await anyio.wait_all_tasks_blocked()
+            group.cancel_scope.cancel()
+    assert closed == [True]
+
+
 async def test_closing_the_client_ends_a_waiting_stream(server: FaultServer) -> None:
     """R30 for one of them: whoever waits gets an answer, and it is not the end of the run."""
     server.on("GET", EVENTS, cut_off(*node_events(0), Stall()))

@@ -105,9 +105,11 @@ async def test_r17_a_gap_that_cannot_be_filled_is_counted(
     server: FaultServer, open_stream: OpenStream
 ) -> None:
     server.on("GET", EVENTS, sse_response(*node_events(0, 1, 5, 9), last_event(10)))
+    polls = server.on("GET", POLL, error_response(404, "not_found"))
     stream = open_stream("debug")
     assert sequences(await collect(stream)) == [0, 1, 5, 9, 10]
     assert stream.gaps == 2
+    assert len(polls.requests) == 1
 
 
 @pytest.mark.duty("E.87")

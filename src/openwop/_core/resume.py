@@ -134,10 +134,13 @@ class Resumption:
     """Keeps count, over the whole life of a stream.
 
     ``retry`` and ``budget`` are those of the client's ordinary calls: they hold for the first connection, which is an
-    ordinary GET until it has once succeeded.  ``retry.max_retry_wait`` holds for all of them.
+    ordinary GET until it has once succeeded.  ``retry.max_retry_wait`` holds for all of them.  ``progress`` is the
+    number that :meth:`ended` is given, as it is before anything came.
     """
 
-    def __init__(self, policy: StreamPolicy, retry: RetryPolicy, budget: RetryBudget) -> None:
+    def __init__(
+        self, policy: StreamPolicy, retry: RetryPolicy, budget: RetryBudget, *, progress: int = 0
+    ) -> None:
         self.reconnects = 0
         """How often the stream was opened again after it had once been open."""
         self.retry_ms: int | None = None
@@ -151,7 +154,7 @@ class Resumption:
         self._was_open = False
         self._first_attempt_at: float | None = None
         self._attempts = 0
-        self._progress = 0
+        self._progress = progress
         self._down_since: float | None = None
         self._down_s = 0.0
         self._ordered_s = 0.0

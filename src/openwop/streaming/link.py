@@ -109,7 +109,10 @@ class Link:
         self.phase = Phase.CONNECT
         self.transport: Literal["sse", "poll"] = "sse"
         self.delivery = delivery
-        self.resumption = Resumption(settings.policy, settings.retry, settings.budget)
+        self._at_first = delivery.progress
+        self.resumption = Resumption(
+            settings.policy, settings.retry, settings.budget, progress=self._at_first
+        )
         self.closed = False
         self._source = source
         self._modes = modes
@@ -396,11 +399,9 @@ class Link:
 
     def _finish(self, missing: str) -> None:
         if missing:
-            level = (
-                logging.WARNING
-                if self.delivery.progress or self.delivery.position.start is None
-                else logging.DEBUG
-            )
+            # Nothing behind the place that the caller gave: most likely that was the terminal event.
+            expected = self.delivery.position.start is not None and self.delivery.progress == self._at_first
+            level = logging.DEBUG if expected else logging.WARNING
             logger.log(level, "run %s is over, but %s", self._source.run_id, missing)
         self.phase = Phase.OVER
         self.delivery.log_is_over()
