@@ -219,13 +219,23 @@ def _facts_of_document(
 
 
 def _body_name(content: Mapping[str, Any]) -> str:
-    """How a body is called in a row: a model's name, ``object`` for plain JSON, ``stream`` for an event stream."""
+    """How a body is called in a row: a model's name, ``object`` for plain JSON, ``stream`` for an event stream.
+
+    Where a body may be a bare array or an object that holds it, the object has the model.
+    """
     if "text/event-stream" in content:
         return "stream"
-    schema = content.get("application/json", {}).get("schema", {})
+    if "application/json" not in content:
+        return "bytes"
+    schema = content["application/json"]["schema"]
+    for option in schema.get("oneOf", ()):
+        if "$ref" in option:
+            schema = option
     if "$ref" in schema:
         return component_name(schema["$ref"]) or schema["$ref"]
-    return schema.get("type", "binary")
+    if schema.get("type") == "array" and "$ref" in schema["items"]:
+        return f"list[{component_name(schema['items']['$ref'])}]"
+    return schema.get("type", "any")
 
 
 def _facts_of_row(row: Operation[Any], dialect: Dialect) -> dict[str, Any]:
@@ -233,8 +243,8 @@ def _facts_of_row(row: Operation[Any], dialect: Dialect) -> dict[str, Any]:
         "method": row.method,
         "path": (dialect.path_prefix if row.versioned else "") + row.path,
         "success": sorted(row.success),
-        "request": None if row.request is None else row.request.__name__,
-        "response": [_type_name(row.response)],
+        "request": _request_name(row),
+        "response": _response_names(row),
         "retry": row.retry,
         "idempotent": row.idempotent,
         "capability": row.capability,
@@ -243,10 +253,22 @@ def _facts_of_row(row: Operation[Any], dialect: Dialect) -> dict[str, Any]:
     }
 
 
-def _type_name(response: Any) -> str:
+def _request_name(row: Operation[Any]) -> str | None:
+    if row.upload is not None:
+        return "bytes"
+    return None if row.request is None else row.request.__name__
+
+
+def _response_names(row: Operation[Any]) -> list[str]:
+    if row.accept == "text/event-stream":
+        return ["stream"]
+    response: Any = row.response
     if response is NoneType:
-        return "stream"
-    return "object" if (get_origin(response) or response) is dict else response.__name__
+        return []
+    kind = get_origin(response) or response
+    if kind is list:
+        return [f"list[{get_args(response)[0].__name__}]"]
+    return ["object" if kind is dict else kind.__name__]
 
 
 def check_dialect(document: Document, dialect: Dialect) -> Iterator[str]:
@@ -296,7 +318,9 @@ def check_resources(
             yield f"resource {tag}: {error}"
             continue
         public = {
-            name for name, member in vars(resource).items() if name[0] != "_" and inspect.isroutine(member)
+            name
+            for name, member in inspect.getmembers(resource, inspect.isroutine)
+            if not name.startswith("_")
         }
         for method in sorted(methods - public):
             yield f"resource {tag}.{method}: a row, but no method"
@@ -316,9 +340,10 @@ def resource_class(tag: str) -> str:
 def wire_models(module: ModuleType) -> dict[str, type[BaseModel]]:
     """Every model of a document that goes over the wire, by name."""
     bases = (WireModel, RequestModel, TolerantModel)
+    exported = {name: getattr(module, name) for name in module.__all__}
     return {
         name: member
-        for name, member in vars(module).items()
+        for name, member in exported.items()
         if inspect.isclass(member)
         and issubclass(member, bases)
         and member not in bases

@@ -32,6 +32,24 @@ def test_a_snapshot_is_read_into_its_model() -> None:
     assert (snapshot.run_id, snapshot.status, snapshot.model_extra) == ("r", "running", {"seenBy": ["x"]})
 
 
+def test_a_bare_array_is_read_into_a_list_of_models() -> None:
+    """Some operations answer with an array; a host that writes an empty one as ``null`` is understood."""
+    content = b'[{"runId":"a","status":"running"},{"runId":"b","status":"failed"}]'
+    runs = decode_success(list[RunSnapshot], "listThings", Answer(200, {}, content))
+    assert [run.run_id for run in runs] == ["a", "b"]
+    assert decode_success(list[RunSnapshot], "listThings", Answer(200, {}, b"null")) == []
+    with pytest.raises(ResponseDecodeError) as caught:
+        decode_success(list[RunSnapshot], "listThings", Answer(200, {}, b'[{"status":"running"}]'))
+    assert caught.value.field == "0.runId"
+
+
+def test_an_answer_without_a_document_is_not_read_as_one() -> None:
+    """An operation that promises no body may get any, and one that promises bytes gets them as they are."""
+    assert decode_success(type(None), "deleteThing", Answer(204, {}, b"")) is None
+    assert decode_success(type(None), "deleteThing", Answer(204, {}, b"<html>")) is None
+    assert decode_success(bytes, "getThing", Answer(200, {}, b"\xff\x00")) == b"\xff\x00"
+
+
 @pytest.mark.parametrize(
     ("content", "field"),
     [

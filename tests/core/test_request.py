@@ -85,10 +85,10 @@ def test_a_long_token_is_sent_whole() -> None:
     assert build_request(ops.INSPECT_TOKEN, V1, ORIGIN, path={"token": token}).target.endswith(token)
 
 
-def test_a_path_argument_without_an_alias_is_named_as_in_the_protocol() -> None:
+def test_a_path_argument_is_named_as_python_spells_it() -> None:
     with pytest.raises(RequestValidationError) as caught:
         build_request(ops.GET_RUN, V1, ORIGIN, path={"agentId": ""})
-    assert caught.value.field == "agentId"
+    assert caught.value.field == "agent_id"
 
 
 def test_a_keyed_call_gets_one_key_and_fixed_bytes() -> None:

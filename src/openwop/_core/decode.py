@@ -6,7 +6,8 @@ import json
 import math
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
-from typing import Any, NamedTuple, TypeVar, get_origin
+from types import NoneType
+from typing import Any, NamedTuple, TypeVar, cast, get_args, get_origin
 
 from openwop._core.redact import excerpt, redact_text
 from openwop._core.trace import trace_id_of
@@ -17,7 +18,7 @@ from openwop.errors import (
     ResponseDecodeError,
     error_class,
 )
-from openwop.models.base import JsonObject, ModelMismatch, WireModel, as_object, load, parse_json
+from openwop.models.base import JsonObject, ModelMismatch, WireModel, as_object, load, load_list, parse_json
 
 __all__ = ["Answer", "decode_error", "decode_json", "decode_success", "retry_after_seconds"]
 
@@ -36,11 +37,20 @@ class Answer(NamedTuple):
 
 
 def decode_success(response_type: type[T], operation: str, answer: Answer) -> T:
-    """The body of a 2xx answer as ``response_type``; :class:`ResponseDecodeError` says where it does not fit."""
+    """The body of a 2xx answer as ``response_type``; :class:`ResponseDecodeError` says where it does not fit.
+
+    ``NoneType`` reads nothing, ``bytes`` gives the body as it is, and a list of models reads a bare JSON array.
+    """
     kind: type[T] = get_origin(response_type) or response_type  # `dict[str, Any]` is no class to `isinstance`
+    if kind is NoneType:
+        return cast("T", None)
+    if kind is bytes:
+        return cast("T", answer.content)
     try:
         if issubclass(kind, WireModel):
             return load(kind, answer.content)
+        if kind is list:
+            return cast("T", load_list(get_args(response_type)[0], answer.content))
         document = parse_json(answer.content)
     except ModelMismatch as mismatch:
         raise _not_as_promised(operation, answer, mismatch) from None

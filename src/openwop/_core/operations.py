@@ -5,30 +5,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
+from openwop import models
 from openwop.models.base import JsonObject, RequestModel
-from openwop.models.discovery import Capabilities
-from openwop.models.events import EventPage
-from openwop.models.interrupts import InterruptResolution, ResolveInterruptRequest, SuspendRequest
-from openwop.models.runs import (
-    BulkCancelRequest,
-    BulkCancelResponse,
-    CancelRunRequest,
-    CreateRunRequest,
-    ForkRunRequest,
-    PauseRunRequest,
-    ResumeRunRequest,
-    RunCancelled,
-    RunCreated,
-    RunDiff,
-    RunForked,
-    RunPaused,
-    RunResumed,
-    RunSnapshot,
-)
-from openwop.models.workflows import WorkflowDefinition
 
 __all__ = ["OPERATIONS", "Operation", "RetryClass"]
 
@@ -50,9 +32,11 @@ class Operation(Generic[T]):
     """Template without the version prefix; every ``{name}`` is one path segment."""
     resource: str
     """Where users find it: ``"runs.create"``."""
-    response: type[T]
-    """A model, or ``dict`` for plain JSON, or ``NoneType`` for a stream."""
-    request: type[RequestModel] | None = None
+    returns: Callable[[], type[T]]
+    """Gives what a successful answer holds: a model, a list of one, ``dict`` for plain JSON, ``bytes`` for anything
+    that is not JSON, ``NoneType`` for nothing.  A function, so that no model is imported before it is needed."""
+    takes: Callable[[], type[RequestModel]] | None = None
+    """Gives the model of the JSON body, where the operation has one."""
     retry: RetryClass = "safe"
     idempotent: bool = False
     """Whether it takes an ``Idempotency-Key``."""
@@ -64,59 +48,118 @@ class Operation(Generic[T]):
     success: frozenset[int] = frozenset({200})
     long_poll: bool = False
     """Whether the host may hold the answer back; such calls do not count against the limit of calls in flight."""
+    accept: str = "application/json"
+    """Media type of a successful answer."""
+    upload: str | None = None
+    """Media type of a body that is not JSON."""
+
+    @property
+    def response(self) -> type[T]:
+        """What a successful answer holds."""
+        return self.returns()
+
+    @property
+    def request(self) -> type[RequestModel] | None:
+        """The model of the JSON body."""
+        return None if self.takes is None else self.takes()
 
 
 def _keyed(
-    id: str, path: str, resource: str, request: type[RequestModel], response: type[T], **more: Any
+    id: str,
+    path: str,
+    resource: str,
+    takes: Callable[[], type[RequestModel]],
+    returns: Callable[[], type[T]],
+    *,
+    method: str = "POST",
+    **more: Any,
 ) -> Operation[T]:
-    return Operation(
-        id, "POST", path, resource, response, request=request, retry="keyed", idempotent=True, **more
-    )
+    return Operation(id, method, path, resource, returns, takes=takes, retry="keyed", idempotent=True, **more)
+
+
+def _json_object() -> type[JsonObject]:
+    return JsonObject
 
 
 GET_CAPABILITIES = Operation(
-    "getCapabilities", "GET", "/.well-known/openwop", "discovery.capabilities", Capabilities,
+    "getCapabilities", "GET", "/.well-known/openwop", "discovery.capabilities", lambda: models.Capabilities,
     auth=False, versioned=False, success=frozenset({200, 304}),
 )  # fmt: skip
-GET_OPENAPI = Operation("getOpenApiSpec", "GET", "/openapi.json", "discovery.openapi", JsonObject, auth=False)
-GET_WORKFLOW = Operation("getWorkflow", "GET", "/workflows/{workflowId}", "workflows.get", WorkflowDefinition)
-CREATE_RUN = _keyed(
-    "createRun", "/runs", "runs.create", CreateRunRequest, RunCreated, success=frozenset({201})
+GET_OPENAPI = Operation(
+    "getOpenApiSpec", "GET", "/openapi.json", "discovery.openapi", _json_object, auth=False
 )
-GET_RUN = Operation("getRun", "GET", "/runs/{runId}", "runs.get", RunSnapshot, success=frozenset({200, 304}))
+GET_WORKFLOW = Operation(
+    "getWorkflow", "GET", "/workflows/{workflowId}", "workflows.get", lambda: models.WorkflowDefinition
+)
+CREATE_RUN = _keyed(
+    "createRun",
+    "/runs",
+    "runs.create",
+    lambda: models.CreateRunRequest,
+    lambda: models.RunCreated,
+    success=frozenset({201}),
+)
+GET_RUN = Operation(
+    "getRun", "GET", "/runs/{runId}", "runs.get", lambda: models.RunSnapshot, success=frozenset({200, 304})
+)
 STREAM_EVENTS: Operation[None] = Operation(
-    "streamRunEvents", "GET", "/runs/{runId}/events", "runs.events", type(None)
+    "streamRunEvents",
+    "GET",
+    "/runs/{runId}/events",
+    "runs.events",
+    lambda: type(None),
+    accept="text/event-stream",
 )
 POLL_EVENTS = Operation(
-    "pollRunEvents", "GET", "/runs/{runId}/events/poll", "runs.poll_events", EventPage, long_poll=True
+    "pollRunEvents",
+    "GET",
+    "/runs/{runId}/events/poll",
+    "runs.poll_events",
+    lambda: models.EventPage,
+    long_poll=True,
 )
-CANCEL_RUN = _keyed("cancelRun", "/runs/{runId}/cancel", "runs.cancel", CancelRunRequest, RunCancelled)
+CANCEL_RUN = _keyed(
+    "cancelRun",
+    "/runs/{runId}/cancel",
+    "runs.cancel",
+    lambda: models.CancelRunRequest,
+    lambda: models.RunCancelled,
+)
 BULK_CANCEL = _keyed(
-    "bulkCancelRuns", "/runs:bulk-cancel", "runs.bulk_cancel", BulkCancelRequest, BulkCancelResponse
+    "bulkCancelRuns",
+    "/runs:bulk-cancel",
+    "runs.bulk_cancel",
+    lambda: models.BulkCancelRequest,
+    lambda: models.BulkCancelResponse,
 )
 PAUSE_RUN = _keyed(
-    "pauseRun", "/runs/{runId}:pause", "runs.pause", PauseRunRequest, RunPaused,
+    "pauseRun", "/runs/{runId}:pause", "runs.pause", lambda: models.PauseRunRequest, lambda: models.RunPaused,
     capability="runs.pauseResume", success=frozenset({202}),
 )  # fmt: skip
 RESUME_RUN = _keyed(
-    "resumeRun", "/runs/{runId}:resume", "runs.resume", ResumeRunRequest, RunResumed,
+    "resumeRun", "/runs/{runId}:resume", "runs.resume", lambda: models.ResumeRunRequest, lambda: models.RunResumed,
     capability="runs.pauseResume", success=frozenset({202}),
 )  # fmt: skip
 FORK_RUN = _keyed(
-    "forkRun", "/runs/{runId}:fork", "runs.fork", ForkRunRequest, RunForked,
+    "forkRun", "/runs/{runId}:fork", "runs.fork", lambda: models.ForkRunRequest, lambda: models.RunForked,
     capability="replay", success=frozenset({201}),
 )  # fmt: skip
-DIFF_RUN = Operation("diffRun", "GET", "/runs/{runId}:diff", "runs.diff", RunDiff)
+DIFF_RUN = Operation("diffRun", "GET", "/runs/{runId}:diff", "runs.diff", lambda: models.RunDiff)
 RESOLVE_INTERRUPT = _keyed(
     "resolveInterruptByRun", "/runs/{runId}/interrupts/{nodeId}", "interrupts.resolve",
-    ResolveInterruptRequest, InterruptResolution,
+    lambda: models.ResolveInterruptRequest, lambda: models.InterruptResolution,
 )  # fmt: skip
 INSPECT_TOKEN = Operation(
-    "inspectInterruptByToken", "GET", "/interrupts/{token}", "interrupts.inspect", SuspendRequest, auth=False
+    "inspectInterruptByToken",
+    "GET",
+    "/interrupts/{token}",
+    "interrupts.inspect",
+    lambda: models.SuspendRequest,
+    auth=False,
 )
 RESOLVE_TOKEN = _keyed(
     "resolveInterruptByToken", "/interrupts/{token}", "interrupts.resolve_token",
-    ResolveInterruptRequest, InterruptResolution, auth=False,
+    lambda: models.ResolveInterruptRequest, lambda: models.InterruptResolution, auth=False,
 )  # fmt: skip
 
 OPERATIONS: tuple[Operation[Any], ...] = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -28,13 +29,7 @@ _SPELLINGS = {
         "User-Agent", "traceparent", *(name for dialect in DIALECTS for name in dialect.request_headers),
     )
 }  # fmt: skip
-_ARGUMENT_NAMES = {
-    "runId": "run_id",
-    "nodeId": "node_id",
-    "workflowId": "workflow_id",
-    "token": "token",
-    "against": "against",
-}
+_CAPITAL = re.compile(r"(?<!^)([A-Z])")
 
 
 @dataclass(slots=True)
@@ -105,13 +100,13 @@ def build_request(
     target = dialect.path(operation.path, values, versioned=operation.versioned)
     if query:
         target = f"{target}?{encode_query(query)}"
-    sent = {"Accept": "application/json"}
+    sent = {"Accept": operation.accept}
     if operation.versioned:
         sent.update(dialect.version_headers)
     if headers:
         sent.update(checked_headers(headers))
     content = None
-    if operation.request is not None:
+    if operation.takes is not None:
         content = body.to_bytes() if body is not None else b"{}"
         sent["Content-Type"] = "application/json"
     key = None
@@ -224,7 +219,7 @@ def encode_query(query: Mapping[str, Any]) -> str:
 
 def check_path_value(name: str, value: str) -> None:
     """Raise :class:`RequestValidationError` for a value that cannot be one segment of a path."""
-    argument = _ARGUMENT_NAMES.get(name, name)
+    argument = _CAPITAL.sub(r"_\1", name).lower()  # `runId` on the wire is the argument `run_id`
     if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers without a type checker
         raise RequestValidationError(argument, f"must be text, not {type(value).__name__}")
     if name == "token":

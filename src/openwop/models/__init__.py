@@ -1,81 +1,121 @@
-"""Models of the protocol's documents.  Reading is tolerant, sending is strict; see :mod:`openwop.models.base`."""
+"""Models of the protocol's documents.  Reading is tolerant, sending is strict; see :mod:`openwop.models.base`.
 
-from openwop.models.base import ModelMismatch, RequestModel, TolerantModel, WireModel
-from openwop.models.discovery import (
-    Capabilities,
-    CapabilityLimits,
-)
-from openwop.models.events import (
-    ChunkMeta,
-    ChunkToolCall,
-    ChunkUsage,
-    EventPage,
-    EventType,
-    MessageChunk,
-    RunEvent,
-)
-from openwop.models.interrupts import (
-    ApprovalData,
-    ApprovalDecision,
-    ClarificationData,
-    ClarificationQuestion,
-    ConversationCloseData,
-    ConversationExchangeData,
-    ConversationStartData,
-    CustomInterruptData,
-    ExternalEventData,
-    Interrupt,
-    InterruptData,
-    InterruptResolution,
-    LowConfidenceData,
-    RefineFeedback,
-    ResolveInterruptRequest,
-    SuspendRequest,
-)
-from openwop.models.runs import (
-    TERMINAL_STATUSES,
-    BulkCancelRequest,
-    BulkCancelResponse,
-    BulkCancelResult,
-    CancelRunRequest,
-    CreateRunRequest,
-    ErrorEnvelope,
-    ForkRunRequest,
-    PauseRunRequest,
-    Residency,
-    ResumeRunRequest,
-    RunCancelled,
-    RunCost,
-    RunCreated,
-    RunDiff,
-    RunError,
-    RunEventDiff,
-    RunForked,
-    RunMetrics,
-    RunOptions,
-    RunOwner,
-    RunPaused,
-    RunResumed,
-    RunSnapshot,
-    is_terminal_status,
-)
-from openwop.models.workflows import (
-    ChannelDeclaration,
-    ConnectionPortValue,
-    EdgeCondition,
-    ExpressionPortValue,
-    NodeGroup,
-    PortValue,
-    StaticPortValue,
-    VariablePortValue,
-    WorkflowDefinition,
-    WorkflowEdge,
-    WorkflowMetadata,
-    WorkflowNode,
-    WorkflowSettings,
-    WorkflowTrigger,
-    WorkflowVariable,
-)
+A name is imported from its module when it is first used: few programs need the models of every resource.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from openwop.models.base import ModelMismatch, RequestModel, TolerantModel, WireModel
+    from openwop.models.discovery import (
+        Capabilities,
+        CapabilityLimits,
+    )
+    from openwop.models.events import (
+        ChunkMeta,
+        ChunkToolCall,
+        ChunkUsage,
+        EventPage,
+        EventType,
+        MessageChunk,
+        RunEvent,
+    )
+    from openwop.models.interrupts import (
+        ApprovalData,
+        ApprovalDecision,
+        ClarificationData,
+        ClarificationQuestion,
+        ConversationCloseData,
+        ConversationExchangeData,
+        ConversationStartData,
+        CustomInterruptData,
+        ExternalEventData,
+        Interrupt,
+        InterruptData,
+        InterruptResolution,
+        LowConfidenceData,
+        RefineFeedback,
+        ResolveInterruptRequest,
+        SuspendRequest,
+    )
+    from openwop.models.runs import (
+        TERMINAL_STATUSES,
+        BulkCancelRequest,
+        BulkCancelResponse,
+        BulkCancelResult,
+        CancelRunRequest,
+        CreateRunRequest,
+        ErrorEnvelope,
+        ForkRunRequest,
+        PauseRunRequest,
+        Residency,
+        ResumeRunRequest,
+        RunCancelled,
+        RunCost,
+        RunCreated,
+        RunDiff,
+        RunError,
+        RunEventDiff,
+        RunForked,
+        RunMetrics,
+        RunOptions,
+        RunOwner,
+        RunPaused,
+        RunResumed,
+        RunSnapshot,
+        is_terminal_status,
+    )
+    from openwop.models.workflows import (
+        ChannelDeclaration,
+        ConnectionPortValue,
+        EdgeCondition,
+        ExpressionPortValue,
+        NodeGroup,
+        PortValue,
+        StaticPortValue,
+        VariablePortValue,
+        WorkflowDefinition,
+        WorkflowEdge,
+        WorkflowMetadata,
+        WorkflowNode,
+        WorkflowSettings,
+        WorkflowTrigger,
+        WorkflowVariable,
+    )
+
+# Which names live in which module of this package.
+_NAMES: dict[str, str] = {
+    "base": """
+        ModelMismatch RequestModel TolerantModel WireModel
+    """,
+    "discovery": """
+        Capabilities CapabilityLimits
+    """,
+    "events": """
+        ChunkMeta ChunkToolCall ChunkUsage EventPage EventType MessageChunk RunEvent
+    """,
+    "interrupts": """
+        ApprovalData ApprovalDecision ClarificationData ClarificationQuestion ConversationCloseData
+        ConversationExchangeData ConversationStartData CustomInterruptData ExternalEventData
+        Interrupt InterruptData InterruptResolution LowConfidenceData RefineFeedback
+        ResolveInterruptRequest SuspendRequest
+    """,
+    "runs": """
+        TERMINAL_STATUSES BulkCancelRequest BulkCancelResponse BulkCancelResult CancelRunRequest
+        CreateRunRequest ErrorEnvelope ForkRunRequest PauseRunRequest Residency ResumeRunRequest
+        RunCancelled RunCost RunCreated RunDiff RunError RunEventDiff RunForked RunMetrics
+        RunOptions RunOwner RunPaused RunResumed RunSnapshot is_terminal_status
+    """,
+    "workflows": """
+        ChannelDeclaration ConnectionPortValue EdgeCondition ExpressionPortValue NodeGroup PortValue
+        StaticPortValue VariablePortValue WorkflowDefinition WorkflowEdge WorkflowMetadata
+        WorkflowNode WorkflowSettings WorkflowTrigger WorkflowVariable
+    """,
+}
+_HOMES: dict[str, str] = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = [
     "TERMINAL_STATUSES",
@@ -148,3 +188,16 @@ __all__ = [
     "WorkflowVariable",
     "is_terminal_status",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'openwop.models' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"openwop.models.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

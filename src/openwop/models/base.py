@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 from types import NoneType
 from typing import Any, Self, TypeVar, cast, get_args
 
@@ -16,6 +17,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     ModelWrapValidatorHandler,
+    TypeAdapter,
     ValidationError,
     model_validator,
 )
@@ -31,6 +33,7 @@ __all__ = [
     "WireModel",
     "check",
     "load",
+    "load_list",
     "parse_json",
 ]
 
@@ -170,6 +173,23 @@ def load(model: type[ModelT], content: bytes) -> ModelT:
         return model.model_validate_json(content)
     except ValidationError as error:
         raise _mismatch(error) from None
+
+
+def load_list(model: type[ModelT], content: bytes) -> list[ModelT]:
+    """Read ``content`` (JSON text) as an array of ``model``; ``null``, as some languages write an empty one, is empty.
+
+    :class:`ModelMismatch` names the first place that does not fit, such as ``2.agentId``.
+    """
+    try:
+        return cast("list[ModelT]", _list_reader(model).validate_json(content) or [])
+    except ValidationError as error:
+        raise _mismatch(error) from None
+
+
+@cache
+def _list_reader(model: type[BaseModel]) -> TypeAdapter[Any]:
+    maybe_list: Any = list.__class_getitem__(model) | None  # known only here, so no type checker can follow
+    return TypeAdapter(maybe_list)
 
 
 def check(model: type[ModelT], **values: Any) -> ModelT:
