@@ -16,7 +16,7 @@ nox.needs_version = ">=2024.10.9"
 nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = False
-nox.options.sessions = ["lint", "types", "tests", "coverage", "wheel"]
+nox.options.sessions = ["lint", "types", "tests", "contract", "coverage", "wheel"]
 
 ROOT = Path(__file__).parent
 PYTHONS = ["3.11", "3.12", "3.13"]
@@ -53,6 +53,16 @@ def tests(session: nox.Session) -> None:
     """Run the tests on one Python; arguments after ``--`` go to pytest."""
     session.install("-q", "-e", ".[dev]")
     session.run("python", "-m", "pytest", *(session.posargs or ["-n", "2"]))
+
+
+@nox.session
+def contract(session: nox.Session) -> None:
+    """Let schemathesis try the development host with the document: every answer conforms, none is a failure."""
+    session.install("-q", "-e", ".[dev]")
+    install_group(session, "contract")
+    session.run(
+        "python", "-m", "pytest", "-n", "2", "tests/contract/test_host_conformance.py", *session.posargs
+    )
 
 
 @nox.session
