@@ -122,6 +122,7 @@ OUTPUTS = {
     "stream_text.py": r"Nothing was lost\.\n",
     "fork_and_diff.py": r"a replay differs at: None\nthe other decision differs at: \d+\n",
     "many_runs.py": r"100 finished, 0 failed\n",
+    "webhook_receiver.py": r"204 run-1 run\.completed\n200 replayed\n400 signature_mismatch\n",
     "snippets/in_process.py": r"completed\n",
     "snippets/own_workflow.py": r"Hello Ada\n",
 }

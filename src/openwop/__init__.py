@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         ServerError,
         StreamDecodeError,
         StreamLostError,
+        WebhookVerificationError,
     )
     from openwop.handles import AsyncRun
     from openwop.models.events import EventPage, EventType, MessageChunk, RunEvent
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from openwop.models.runs import TERMINAL_STATUSES, RunSnapshot, is_terminal_status
     from openwop.response import ApiResponse
     from openwop.streaming.stream import AsyncEventStream
+    from openwop.webhooks import WebhookDelivery, WebhookVerifier
 
 # Where each public name lives.  Nothing heavy is imported before a name is used: `import openwop` costs a few ms.
 _HOMES: dict[str, str] = {
@@ -94,6 +96,9 @@ _HOMES: dict[str, str] = {
     "ServerError": "openwop.errors",
     "StreamDecodeError": "openwop.errors",
     "StreamLostError": "openwop.errors",
+    "WebhookDelivery": "openwop.webhooks",
+    "WebhookVerificationError": "openwop.errors",
+    "WebhookVerifier": "openwop.webhooks",
 }
 
 __all__ = [
@@ -134,6 +139,9 @@ __all__ = [
     "ServerError",
     "StreamDecodeError",
     "StreamLostError",
+    "WebhookDelivery",
+    "WebhookVerificationError",
+    "WebhookVerifier",
     "__version__",
     "is_terminal_status",
 ]

@@ -40,6 +40,7 @@ __all__ = [
     "ServerError",
     "StreamDecodeError",
     "StreamLostError",
+    "WebhookVerificationError",
     "error_class",
 ]
 
@@ -186,6 +187,33 @@ class StreamDecodeError(OpenwopError):
         super().__init__(message)
         self.last_event_id = last_event_id
         self.excerpt = excerpt
+
+
+_REFUSALS = {
+    "missing_signature": "it has no signature header",
+    "missing_timestamp": "it has no timestamp header beside its signature",
+    "ambiguous_header": "a header came twice, with two values",
+    "unknown_algorithm": "its signature algorithm is not v1",
+    "malformed_signature": "its signature is not 'sha256=' and 64 hexadecimal characters",
+    "malformed_timestamp": "its timestamp is not a number of seconds",
+    "stale_timestamp": "its timestamp is too far from this machine's clock",
+    "signature_mismatch": "none of the secrets signed these bytes",
+    "malformed_body": "its body is not a delivery of an event",
+    "replayed": "it was delivered before",
+}
+
+
+class WebhookVerificationError(OpenwopError):
+    """A webhook delivery that must not be acted on (``webhooks.md``).
+
+    Attributes: ``reason``, one of ``missing_signature missing_timestamp ambiguous_header unknown_algorithm
+    malformed_signature malformed_timestamp stale_timestamp signature_mismatch malformed_body replayed``.  Answer
+    ``replayed`` with a 2xx status, since the event has been taken in; anything else with a 4xx that says nothing more.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"webhook delivery refused: {_REFUSALS.get(reason, reason)} ({reason})")
+        self.reason = reason
 
 
 class _RunOutcomeError(OpenwopError):

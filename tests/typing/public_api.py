@@ -23,6 +23,7 @@ from openwop import (
     is_terminal_status,
 )
 from openwop.devhost import DevHost
+from openwop.webhooks import MemoryReplayStore, WebhookDelivery, WebhookVerifier
 
 
 async def rotating_token() -> str:
@@ -106,6 +107,15 @@ def errors_carry_facts(error: Exception) -> None:
             assert_type(error.cursor, int | str | None)
         case _:
             assert_type(is_terminal_status("completed"), bool)
+
+
+def a_receiver_gets_typed_deliveries(headers: Mapping[str, str], raw_body: bytes) -> None:
+    verifier = WebhookVerifier(secrets=["current", "previous"], tolerance_s=300, seen=MemoryReplayStore())
+    delivery = verifier.verify(headers, raw_body)
+    assert_type(delivery, WebhookDelivery)
+    assert_type(delivery.event, RunEvent)
+    assert_type(delivery.replay_key, tuple[str, str, int])
+    assert_type(verifier.verify([(b"x-openwop-signature", b"sha256=")], raw_body).webhook_id, str | None)
 
 
 async def a_host_gives_an_ordinary_client() -> None:

@@ -1,0 +1,252 @@
+"""The receiving side of webhooks: check a delivery, then read it (``webhooks.md``).
+
+Example::
+
+    verifier = WebhookVerifier(secrets=[current, previous], seen=MemoryReplayStore())
+
+    async def receive(request):                        # in any web framework
+        try:
+            delivery = verifier.verify(request.headers, await request.body())
+        except WebhookVerificationError as error:
+            return Response(status_code=200 if error.reason == "replayed" else 400)
+        queue.put_nowait(delivery)                     # a host waits 5 seconds for the answer: work afterwards
+        return Response(status_code=204)
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from openwop._core.signature import (
+    DEFAULT_TOLERANCE_S,
+    check_signature,
+    read_signature,
+    secret_fingerprint,
+    sign,
+)
+from openwop.credentials import Secret
+from openwop.errors import ConfigurationError, RequestValidationError, WebhookVerificationError
+from openwop.models.base import JsonObject, ModelMismatch, as_object, parse_json
+from openwop.models.events import RunEvent, event_from_json
+
+__all__ = [
+    "MemoryReplayStore",
+    "ReplayKey",
+    "ReplayStore",
+    "WebhookDelivery",
+    "WebhookVerificationError",
+    "WebhookVerifier",
+    "secret_fingerprint",
+    "signed_headers",
+]
+
+ReplayKey = tuple[str, str, int]
+"""What makes a delivery the same as an earlier one: webhook id (``""`` when not told), run id, sequence."""
+
+Headers = Mapping[str, str] | Iterable[tuple[str | bytes, str | bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookDelivery:
+    """A delivery whose signature held.  Hosts may deliver twice, late and out of order: ``event.sequence`` orders them.
+
+    Some hosts leave ``event.payload`` out; read the run where it is needed.
+    """
+
+    run_id: str
+    event: RunEvent
+    sent_at: datetime
+    """When the host signed it, in whole seconds, UTC."""
+    webhook_id: str | None = None
+    """The registration it is for, as the header says; the signature does not cover it."""
+    workspace_id: str | None = None
+    body: JsonObject = field(default_factory=dict[str, Any], repr=False)
+    """The whole document, with whatever else the host put there."""
+
+    @property
+    def replay_key(self) -> ReplayKey:
+        """What a second delivery of the same event to the same registration has in common with this one."""
+        return (self.webhook_id or "", self.run_id, self.event.sequence)
+
+
+class ReplayStore(Protocol):
+    """Remembers which deliveries were seen, for at least twice the tolerance; methods may be called by any thread."""
+
+    def add(self, key: ReplayKey, /) -> bool:
+        """Remember ``key`` in one step; ``True`` when it was new."""
+        ...
+
+    def discard(self, key: ReplayKey, /) -> None:
+        """Forget ``key``, if it is there."""
+        ...
+
+
+class MemoryReplayStore:
+    """The last ``max_entries`` deliveries, in this process's memory.
+
+    Size it for what arrives in ten minutes: a delivery that fell out of it is taken for a new one.
+
+    Example::
+
+        WebhookVerifier(secrets=[secret], seen=MemoryReplayStore(max_entries=1_000_000))
+    """
+
+    def __init__(self, max_entries: int = 100_000) -> None:
+        if max_entries < 1:
+            raise ConfigurationError(f"max_entries: must be at least 1, not {max_entries}")
+        self._max_entries = max_entries
+        self._keys: OrderedDict[ReplayKey, None] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def add(self, key: ReplayKey, /) -> bool:
+        """Remember ``key``; ``True`` when it was new.  Seen again, it counts as the most recent."""
+        with self._lock:
+            is_new = key not in self._keys
+            self._keys[key] = None
+            self._keys.move_to_end(key)
+            if len(self._keys) > self._max_entries:
+                self._keys.popitem(last=False)
+            return is_new
+
+    def discard(self, key: ReplayKey, /) -> None:
+        """Forget ``key``, if it is there."""
+        with self._lock:
+            self._keys.pop(key, None)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+
+class WebhookVerifier:
+    """Checks deliveries against the secrets of their registrations; may be shared by threads and tasks.
+
+    Args:
+        secrets: the secret of each registration whose deliveries come here, as the host returned it.  To change one
+            without a gap: register again, have both here, then unregister the old one.
+        tolerance_s: how many seconds a delivery's clock may be off; the protocol allows 300 at most.
+        seen: where deliveries are remembered, to refuse their repetition; without it nothing is remembered.
+        legacy_headers: also take header names and spellings from before RFC 0165.
+        clock: the time in unix seconds.
+
+    Raises :class:`ConfigurationError` for settings that cannot work.
+
+    Example::
+
+        verifier = WebhookVerifier(secrets=[secret])
+        delivery = verifier.verify(request.headers, raw_body)
+        print(delivery.run_id, delivery.event.type)
+    """
+
+    def __init__(
+        self,
+        secrets: Sequence[str],
+        *,
+        tolerance_s: float = DEFAULT_TOLERANCE_S,
+        seen: ReplayStore | None = None,
+        legacy_headers: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        given: Any = secrets  # callers without a type checker
+        if isinstance(given, str | bytes) or not given:
+            raise ConfigurationError("secrets: give a list with at least one secret, e.g. secrets=[secret]")
+        if not all(isinstance(secret, str) and secret for secret in given):
+            raise ConfigurationError("secrets: each must be the text that the host returned, not empty")
+        if not 0 < tolerance_s <= DEFAULT_TOLERANCE_S:
+            raise ConfigurationError(
+                f"tolerance_s: must be above 0 and at most {DEFAULT_TOLERANCE_S}, not {tolerance_s}"
+            )
+        self._secrets = tuple(Secret(secret) for secret in secrets)
+        self._tolerance_s = tolerance_s
+        self._seen = seen
+        self._legacy_headers = legacy_headers
+        self._clock = clock
+
+    def verify(self, headers: Headers, raw_body: bytes | bytearray | memoryview) -> WebhookDelivery:
+        """Check a delivery and read it; nothing of the body is parsed before its signature holds.
+
+        ``headers`` is a mapping or pairs of name and value, in any case; ``raw_body`` the bytes exactly as received.
+        Raises :class:`WebhookVerificationError` with the ``reason``, and :class:`RequestValidationError` when
+        ``raw_body`` is not bytes: JSON that was parsed and written again is not what was signed.
+        """
+        body: Any = raw_body
+        if not isinstance(body, bytes | bytearray | memoryview):
+            raise RequestValidationError("raw_body", "must be the bytes as received, not text or parsed JSON")
+        pairs = headers.items() if isinstance(headers, Mapping) else headers
+        parts = read_signature(pairs, legacy=self._legacy_headers)
+        secrets = [secret.get() for secret in self._secrets]
+        check_signature(parts, secrets, raw_body, now=self._clock(), tolerance_s=self._tolerance_s)
+        sent_at = datetime.fromtimestamp(int(parts.timestamp), UTC)
+        delivery = _read_delivery(bytes(raw_body), sent_at, parts.webhook_id)
+        if self._seen is not None and not self._seen.add(delivery.replay_key):
+            raise WebhookVerificationError("replayed")
+        return delivery
+
+    def forget(self, delivery: WebhookDelivery) -> None:
+        """Let ``delivery`` be delivered again: for a receiver that could not take it in and tells the host so."""
+        if self._seen is not None:
+            self._seen.discard(delivery.replay_key)
+
+    def __repr__(self) -> str:
+        known = ", ".join(secret_fingerprint(secret.get()) for secret in self._secrets)
+        return f"WebhookVerifier(secrets=<{known}>, tolerance_s={self._tolerance_s})"
+
+
+def signed_headers(
+    secret: str,
+    raw_body: bytes,
+    *,
+    timestamp: int | None = None,
+    webhook_id: str = "wh-test",
+    event_type: str | None = None,
+    prefix: str = "X-openwop",
+) -> dict[str, str]:
+    """The headers a host sends with ``raw_body``, for tests of a receiver.
+
+    ``timestamp`` is in unix seconds, now when not given; ``prefix`` is ``"X-openwop"`` or ``"OpenWOP"``.
+
+    Example::
+
+        body = b'{"runId": "run-1", "event": {"type": "run.completed", "sequence": 4}}'
+        response = app_client.post("/hook", content=body, headers=signed_headers("secret", body))
+    """
+    stamp = str(int(time.time()) if timestamp is None else timestamp)
+    headers = {
+        "Content-Type": "application/json",
+        f"{prefix}-Webhook-Id": webhook_id,
+        f"{prefix}-Timestamp": stamp,
+        f"{prefix}-Signature": f"sha256={sign(secret, stamp, raw_body)}",
+        f"{prefix}-Signature-Algorithm": "v1",
+    }
+    if event_type is not None:
+        headers[f"{prefix}-Event-Type"] = event_type
+    return headers
+
+
+def _read_delivery(raw_body: bytes, sent_at: datetime, webhook_id: str | None) -> WebhookDelivery:
+    try:
+        body = as_object(parse_json(raw_body))
+        event = event_from_json(body.get("event")) if body is not None else None
+    except ModelMismatch:
+        raise WebhookVerificationError("malformed_body") from None
+    if body is None or event is None:
+        raise WebhookVerificationError("malformed_body")
+    run_id, workspace_id = body.get("runId"), body.get("workspaceId")
+    if not isinstance(run_id, str) or not run_id:
+        run_id = event.run_id
+    if not run_id:
+        # Without it neither can the run be read nor a repetition be told from another run's event.
+        raise WebhookVerificationError("malformed_body")
+    return WebhookDelivery(
+        run_id=run_id,
+        event=event,
+        sent_at=sent_at,
+        webhook_id=webhook_id,
+        workspace_id=workspace_id if isinstance(workspace_id, str) else None,
+        body=body,
+    )
