@@ -21,7 +21,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from openwop._core.signature import (
     DEFAULT_TOLERANCE_S,
@@ -177,7 +177,7 @@ class WebhookVerifier:
         body: Any = raw_body
         if not isinstance(body, bytes | bytearray | memoryview):
             raise RequestValidationError("raw_body", "must be the bytes as received, not text or parsed JSON")
-        pairs = headers.items() if isinstance(headers, Mapping) else headers
+        pairs = cast("Mapping[str, str]", headers).items() if isinstance(headers, Mapping) else headers
         parts = read_signature(pairs, legacy=self._legacy_headers)
         secrets = [secret.get() for secret in self._secrets]
         check_signature(parts, secrets, raw_body, now=self._clock(), tolerance_s=self._tolerance_s)
