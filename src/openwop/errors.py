@@ -8,6 +8,7 @@ Rules: ``rest-endpoints.md`` (error envelope), ``idempotency.md``, ``version-neg
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ __all__ = [
     "ConfigurationError",
     "ConflictError",
     "ConnectionFailedError",
+    "EngineVersionMismatchError",
     "GoneError",
     "IdempotencyMismatchError",
     "InvalidRequestError",
@@ -43,6 +45,9 @@ __all__ = [
     "WebhookVerificationError",
     "error_class",
 ]
+
+
+_CORRELATION = re.compile(r"[\w.:/-]{1,128}", re.ASCII)
 
 
 def _rebuild(cls: type[OpenwopError], args: tuple[Any, ...], state: dict[str, Any]) -> OpenwopError:
@@ -287,7 +292,14 @@ class ApiError(OpenwopError):
         status = f" (HTTP {self.status})" if self.status is not None else ""
         note = f" [{self.note}]" if self.note else ""
         trace = f" (trace={self.trace_id})" if self.trace_id else ""
-        return f"{head}{self.code}{status}: {self.message}{note}{trace}"
+        return f"{head}{self.code}{status}: {self.message}{note}{trace}{self._correlation()}"
+
+    def _correlation(self) -> str:
+        """The host's own handle for the failure, where it gave one that a line of text can hold."""
+        found = self.details.get("correlationId")
+        if not isinstance(found, str) or found == self.trace_id or not _CORRELATION.fullmatch(found):
+            return ""
+        return f" (correlation={found})"
 
 
 class InvalidRequestError(ApiError):
@@ -330,6 +342,13 @@ class ServerError(ApiError):
     """5xx: the host failed."""
 
 
+class EngineVersionMismatchError(ServerError):
+    """``engine_version_mismatch``: the host is being upgraded and cannot go on with this run yet; try again later.
+
+    ``details`` has ``runId``, ``persistedVersion`` and ``currentVersion``, where the host says so.
+    """
+
+
 class CapabilityNotSupportedError(ApiError):
     """The host does not offer this; ``capability`` names it.  ``status`` is ``None`` when told from discovery."""
 
@@ -348,6 +367,7 @@ _BY_CODE: dict[str, type[ApiError]] = {
     "idempotency_key_replay_mismatch": IdempotencyMismatchError,
     "capability_not_provided": CapabilityNotSupportedError,
     "capability_required": CapabilityNotSupportedError,
+    "engine_version_mismatch": EngineVersionMismatchError,
     "rate_limited": RateLimitedError,
     "unauthenticated": AuthenticationError,
     "key_expired": AuthenticationError,

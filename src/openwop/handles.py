@@ -271,7 +271,8 @@ class AsyncRun:
     ) -> AsyncRun:
         """A new run out of this one's history, as a handle; see :meth:`AsyncRuns.fork`.
 
-        A branch performs external effects again from ``from_seq`` on.
+        A branch performs external effects again from ``from_seq`` on.  A replay past values that the host masks in the
+        log may differ from this run for that reason alone.
 
         Example::
 

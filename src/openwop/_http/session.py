@@ -15,6 +15,7 @@ import anyio
 
 from openwop._core.decode import Answer, decode_error, decode_success
 from openwop._core.dialect import IMPLEMENTED_PROTOCOL_VERSION, V1, Dialect
+from openwop._core.notices import Notices
 from openwop._core.operations import Operation
 from openwop._core.redirect import MAX_REDIRECTS, REDIRECT_STATUSES, follow_redirect
 from openwop._core.request import ApiRequest, build_request
@@ -54,6 +55,7 @@ class Shared:
     agreed_until: float = 0.0
     """Moment on the monotonic clock up to which the major is agreed; infinity when the caller fixed it."""
     negotiate: Callable[[], Awaitable[None]] | None = None
+    notices: Notices = field(default_factory=Notices)
 
 
 class Session:
@@ -246,6 +248,7 @@ class Session:
             answer = await send(outgoing)
         if answer.status >= 300 and not (answer.status == 304 and "If-None-Match" in outgoing.headers):
             raise self._error(request, answer)
+        self._tell(request, answer.headers)
         return answer, outgoing
 
     async def _attempt_stream(self, request: ApiRequest, key: str | None, limit: float) -> StreamResponse:
@@ -274,11 +277,17 @@ class Session:
             stream = streams[-1]
             if stream.status >= 300:
                 raise self._error(request, await _error_answer(stream, limit))
+            self._tell(request, stream.headers)
             streams.remove(stream)
             return stream
         finally:
             for stream in streams:
                 await stream.aclose()
+
+    def _tell(self, request: ApiRequest, headers: Mapping[str, str]) -> None:
+        notice = self.shared.notices.deprecation(request.operation, headers)
+        if notice is not None:
+            logger.warning("%s", notice)
 
     def _through_middleware(self, transmit: CallNext) -> CallNext:
         call_next = transmit

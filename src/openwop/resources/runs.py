@@ -387,6 +387,9 @@ class AsyncRuns(AsyncResource):
         ``from_seq`` is the boundary *before* which history is kept: the event at it is executed again.  It is not a
         cursor like ``after``.  A ``branch`` performs external effects again from there on; a ``replay`` never does.
 
+        Warning: values that the host masks in a log (``[REDACTED]``, ``sha256:…``) are not there to run again with.  A
+        replay past them may differ from its source for that reason alone; :meth:`diff` shows where it did.
+
         Args:
             run_id: the source; it does not change.
             mode: ``"replay"`` to run the same again, ``"branch"`` to go another way.
