@@ -21,6 +21,9 @@ TokenSource = Callable[[], str | Awaitable[str]]
 ApiKey = Secret | TokenSource
 
 _LONGEST_S = 7 * 24 * 3600.0
+_LONGEST_CALL_S = (
+    23 * 3600.0
+)  # hosts forget an idempotency key after 24 hours; a retry then would be a second call
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ def make_config(
         base_url=checked_base_url(url_text),
         api_key=_checked_key(key),
         timeout=_seconds("timeout", timeout if timeout is not None else _timeout_of(environment)),
-        total_timeout=_seconds("total_timeout", total_timeout),
+        total_timeout=_seconds("total_timeout", total_timeout, longest=_LONGEST_CALL_S),
         max_retries=_count("max_retries", max_retries),
         max_retry_wait=_seconds("max_retry_wait", max_retry_wait, zero=True),
         stream_idle_timeout=_seconds("stream_idle_timeout", stream_idle_timeout),
@@ -177,13 +180,13 @@ def _timeout_of(environment: Mapping[str, str]) -> float:
         raise ConfigurationError("timeout: OPENWOP_TIMEOUT must be a number of seconds, e.g. 30") from None
 
 
-def _seconds(name: str, value: float, *, zero: bool = False) -> float:
+def _seconds(name: str, value: float, *, zero: bool = False, longest: float = _LONGEST_S) -> float:
     number: Any = value
     if isinstance(number, bool) or not isinstance(number, int | float):
         raise ConfigurationError(f"{name}: must be a number of seconds, not {type(number).__name__}")
-    if not (0 < number <= _LONGEST_S or (zero and number == 0)):
+    if not (0 < number <= longest or (zero and number == 0)):
         low = "0" if zero else "more than 0"
-        raise ConfigurationError(f"{name}: must be {low} and at most {_LONGEST_S:g} seconds, not {number:g}")
+        raise ConfigurationError(f"{name}: must be {low} and at most {longest:g} seconds, not {number:g}")
     return float(number)
 
 

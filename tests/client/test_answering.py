@@ -10,7 +10,7 @@ import pytest
 
 from openwop import AsyncOpenwopClient, Interrupt, InvalidRequestError, RequestValidationError
 from openwop.devhost import DevHost
-from openwop.models import ApprovalData, ApprovalDecision, ConversationExchangeData
+from openwop.models import ApprovalData, ApprovalDecision, ConversationExchangeData, ExternalEventData
 from support.fault_server import (
     FaultServer,
     Request,
@@ -70,6 +70,19 @@ def approval(**over: Any) -> dict[str, Any]:
 
 def answers(server: FaultServer) -> list[Any]:
     return [request.json() for request in server.requests if request.method == "POST"]
+
+
+@pytest.mark.duty("E.82")
+@pytest.mark.parametrize("status", ["waiting-external", "waiting-input"])
+async def test_a_wait_for_the_outside_is_the_same_under_either_status(
+    server: FaultServer, client: AsyncOpenwopClient, status: str
+) -> None:
+    """The protocol demands it: older hosts have one status for both kinds of waiting."""
+    serve_wait(server, {"eventType": "paid", "correlation": {"order": 7}}, kind="external-event")
+    server.on("GET", RUN, json_response(200, snapshot_doc(status, currentNodeId="gate")))
+    (interrupt,) = await client.get_run_handle("run-1").interrupts()
+    assert isinstance(interrupt.data, ExternalEventData)
+    assert (interrupt.kind, interrupt.data.correlation) == ("external-event", {"order": 7})
 
 
 @pytest.mark.duty("F.95")
@@ -153,7 +166,7 @@ async def test_only_what_is_offered_is_sent_and_the_old_spelling_of_editing_coun
 async def test_a_turn_of_a_conversation_is_answered_by_its_schema(
     server: FaultServer, client: AsyncOpenwopClient
 ) -> None:
-    """The protocol demands that an answer fits: who answers is given the schema, and a refusal leaves the run waiting."""
+    """The protocol demands that an answer fits: the schema is handed over, and a refusal leaves the run waiting."""
     schema = {"type": "object", "required": ["city"], "properties": {"city": {"type": "string"}}}
     data = {"conversationId": "c-1", "prompt": "Where to?", "outcomeSchema": schema, "turnIndex": 0}
     serve_wait(server, data, kind="conversation.exchange")

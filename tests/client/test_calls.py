@@ -55,6 +55,9 @@ def server() -> Iterator[FaultServer]:
         yield running
 
 
+@pytest.mark.duty("B.24")
+@pytest.mark.duty("D.61")
+@pytest.mark.duty("J.126")
 async def test_a_call_carries_who_sends_it_and_what_it_may_get_back(
     server: FaultServer, make_client: MakeClient
 ) -> None:
@@ -71,6 +74,10 @@ async def test_a_call_carries_who_sends_it_and_what_it_may_get_back(
     assert "idempotency-key" not in request.headers
 
 
+@pytest.mark.duty("D.58")
+@pytest.mark.duty("D.59")
+@pytest.mark.duty("D.63")
+@pytest.mark.duty("J.126")
 async def test_r24_every_attempt_has_the_same_key_the_same_bytes_and_one_trace(
     server: FaultServer, make_client: MakeClient
 ) -> None:
@@ -95,6 +102,7 @@ async def test_r24_every_attempt_has_the_same_key_the_same_bytes_and_one_trace(
     assert len({trace[2] for trace in traces}) == 3
 
 
+@pytest.mark.duty("D.60")
 async def test_two_calls_have_two_keys_and_a_callers_key_is_kept(
     server: FaultServer, make_client: MakeClient
 ) -> None:
@@ -108,6 +116,7 @@ async def test_two_calls_have_two_keys_and_a_callers_key_is_kept(
     assert three == "order-7"
 
 
+@pytest.mark.duty("D.70")
 async def test_a_call_without_a_key_is_not_made_again_after_it_was_sent(
     server: FaultServer, make_client: MakeClient
 ) -> None:
@@ -190,6 +199,7 @@ async def test_r12_a_body_that_drips_cannot_outlast_the_time_for_an_attempt(
         await client.runs.get("run-1")
 
 
+@pytest.mark.duty("D.70")
 async def test_r25_the_total_time_bounds_all_attempts_together(
     server: FaultServer, make_client: MakeClient
 ) -> None:
@@ -230,6 +240,7 @@ async def test_r15_a_wait_that_is_none_is_retried(
         assert (await make_client(server).runs.get("run-1")).status == "running"
 
 
+@pytest.mark.duty("D.64")
 async def test_r15_a_wait_longer_than_the_caller_allows_raises_at_once(
     server: FaultServer, make_client: MakeClient
 ) -> None:
@@ -241,6 +252,7 @@ async def test_r15_a_wait_longer_than_the_caller_allows_raises_at_once(
     assert len(server.requests) == 1
 
 
+@pytest.mark.duty("J.127")
 async def test_attempts_end_with_the_hosts_own_error(server: FaultServer, make_client: MakeClient) -> None:
     server.on("GET", RUN, error_response(500, "internal_error", "broken"))
     with (
@@ -252,6 +264,7 @@ async def test_attempts_end_with_the_hosts_own_error(server: FaultServer, make_c
     assert caught.value.trace_id == server.requests[0].headers["traceparent"].split("-")[1]
 
 
+@pytest.mark.duty("D.65")
 async def test_a_mismatched_key_is_never_retried(server: FaultServer, make_client: MakeClient) -> None:
     server.on("POST", "/v1/runs", error_response(409, "idempotency_key_mismatch"))
     with pytest.raises(IdempotencyMismatchError) as caught:
@@ -261,6 +274,7 @@ async def test_a_mismatched_key_is_never_retried(server: FaultServer, make_clien
     assert "k-1" not in str(caught.value)
 
 
+@pytest.mark.duty("D.65")
 async def test_a_call_in_flight_under_its_key_is_asked_for_again(
     server: FaultServer, make_client: MakeClient
 ) -> None:
@@ -325,6 +339,9 @@ async def test_redirects_come_to_an_end(server: FaultServer, make_client: MakeCl
     assert len(server.requests) == 6
 
 
+@pytest.mark.duty("A.2")
+@pytest.mark.duty("F.97")
+@pytest.mark.duty("F.100")
 async def test_calls_by_token_carry_no_api_key(server: FaultServer, make_client: MakeClient) -> None:
     server.on(
         "GET", "/v1/interrupts/{token}", json_response(200, {"kind": "approval", "key": "k", "data": {}})
@@ -350,6 +367,7 @@ async def test_null_is_an_answer_too(server: FaultServer, make_client: MakeClien
     assert request.target == "/v1/runs/run-1/interrupts/a%2Fb"
 
 
+@pytest.mark.duty("J.133")
 async def test_a_token_source_is_asked_for_each_attempt(server: FaultServer, make_client: MakeClient) -> None:
     tokens = iter(["one", "two", "three"])
 
@@ -406,6 +424,7 @@ async def test_options_change_a_copy_on_the_same_connections(
     assert len({request.connection for request in server.requests}) == 1
 
 
+@pytest.mark.duty("D.62")
 async def test_a_raw_response_has_what_came_with_the_result(
     server: FaultServer, make_client: MakeClient
 ) -> None:

@@ -54,6 +54,7 @@ def test_a_bare_origin_is_accepted(url: str, origin: str) -> None:
     assert checked_base_url(url) == origin
 
 
+@pytest.mark.duty("A.1")
 @pytest.mark.parametrize(
     ("url", "advice"),
     [
@@ -113,6 +114,16 @@ def test_a_key_that_cannot_be_one_is_refused_without_showing_it(key: Any) -> Non
 def test_a_setting_out_of_range_names_itself(name: str, value: Any) -> None:
     with pytest.raises(ConfigurationError, match=name):
         config(**{name: value})
+
+
+@pytest.mark.duty("D.70")
+def test_no_call_outlives_its_idempotency_key() -> None:
+    """We chose it: hosts keep a key for a day, and a retry after that would take effect a second time."""
+    assert config(total_timeout=23 * 3600).total_timeout == 23 * 3600
+    with pytest.raises(
+        ConfigurationError, match="total_timeout: must be more than 0 and at most 82800 seconds"
+    ):
+        config(total_timeout=23 * 3600 + 1)
 
 
 def test_the_environment_fills_in_and_an_argument_wins(monkeypatch: pytest.MonkeyPatch) -> None:

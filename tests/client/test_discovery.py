@@ -33,6 +33,7 @@ def server() -> Iterator[FaultServer]:
         yield running
 
 
+@pytest.mark.duty("B.23")
 async def test_the_host_is_asked_once_before_the_first_call(
     server: FaultServer, make_client: MakeClient
 ) -> None:
@@ -71,6 +72,7 @@ async def test_a_host_without_discovery_is_spoken_to_in_major_1(
     assert len(discovery.requests) <= 2
 
 
+@pytest.mark.duty("B.15")
 async def test_no_major_in_common_is_told_before_the_call(
     server: FaultServer, make_client: MakeClient
 ) -> None:
@@ -87,6 +89,7 @@ async def test_a_fixed_protocol_asks_nothing(server: FaultServer, make_client: M
     assert [request.path for request in server.requests] == ["/v1/runs/run-1"]
 
 
+@pytest.mark.duty("B.29")
 async def test_the_document_is_kept_as_long_as_the_host_allows(
     server: FaultServer, make_client: MakeClient
 ) -> None:
@@ -129,6 +132,7 @@ async def test_a_missing_document_is_an_error_to_who_asks_for_it(
         await make_client(server).discovery.capabilities()
 
 
+@pytest.mark.duty("B.20")
 async def test_support_is_read_at_the_root_and_in_the_wrapper(
     server: FaultServer, make_client: MakeClient
 ) -> None:
@@ -189,6 +193,7 @@ async def test_a_stale_agreement_is_looked_at_again_off_the_hot_path(
             await client.runs.get("run-1")
 
 
+@pytest.mark.duty("B.19")
 def test_a_dotted_name_never_fails_on_odd_documents() -> None:
     for document in ({}, {"a": 1}, {"a": None}, {"a": []}, {"capabilities": 7}, {"a.b": True}):
         capabilities = Capabilities.model_validate(document)

@@ -94,6 +94,7 @@ async def test_the_pending_approval_is_found_and_accepted(client: AsyncOpenwopCl
     assert await run.interrupts() == []
 
 
+@pytest.mark.duty("F.97")
 @pytest.mark.parametrize("action", ["reject", "refine", "edit"])
 async def test_an_approval_can_be_answered_in_other_ways(client: AsyncOpenwopClient, action: str) -> None:
     run = await client.start("openwop-approval")
@@ -160,6 +161,7 @@ async def test_a_handler_is_given_a_wait_that_began_before_it_came(client: Async
     assert (await run.result(on_interrupt=decide, timeout=5)).status == "completed"
 
 
+@pytest.mark.duty("F.102")
 async def test_what_someone_else_resolved_meanwhile_is_a_normal_outcome(client: AsyncOpenwopClient) -> None:
     run = await client.start("openwop-approval")
 
@@ -201,6 +203,7 @@ async def test_a_models_text_comes_piece_by_piece(client: AsyncOpenwopClient) ->
         assert [text async for text in run.messages()] == ["Hello", ", ", "world"]
 
 
+@pytest.mark.duty("H.114")
 async def test_a_fork_is_a_run_of_its_own_that_can_be_compared(client: AsyncOpenwopClient) -> None:
     run = await client.start("openwop-demo", inputs={"q": "x"})
     await run.result(timeout=10)
@@ -226,6 +229,8 @@ async def test_a_run_is_paused_and_resumed(client: AsyncOpenwopClient) -> None:
     assert (await run.result(timeout=5)).status == "completed"
 
 
+@pytest.mark.duty("C.53")
+@pytest.mark.duty("H.114")
 @pytest.mark.parametrize(
     ("call", "field"),
     [

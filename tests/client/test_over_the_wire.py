@@ -105,6 +105,8 @@ async def test_polls_give_the_same_log(client: AsyncOpenwopClient) -> None:
     assert past.events == []
 
 
+@pytest.mark.duty("D.59")
+@pytest.mark.duty("D.62")
 async def test_a_key_makes_one_run_whoever_asks_again(client: AsyncOpenwopClient) -> None:
     first = await client.runs.create(
         "conformance-noop", inputs={"a": 1}, idempotency_key="wire-test-key-0123456789"
@@ -120,6 +122,7 @@ async def test_a_key_makes_one_run_whoever_asks_again(client: AsyncOpenwopClient
         )
 
 
+@pytest.mark.duty("C.55")
 async def test_one_active_run_per_scope_when_asked(client: AsyncOpenwopClient) -> None:
     run = await client.start("openwop-approval", scope_id="wire-scope", dedup=True)
     with pytest.raises(RunAlreadyActiveError) as caught:

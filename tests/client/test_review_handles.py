@@ -157,6 +157,7 @@ async def test_each_of_several_parallel_waits_is_handed_over_whatever_the_state_
     assert seen == ["a", "b"]
 
 
+@pytest.mark.duty("E.94")
 async def test_one_wait_told_of_in_three_spellings_is_handed_over_once(
     server: FaultServer, client: AsyncOpenwopClient
 ) -> None:
@@ -250,6 +251,7 @@ async def test_answers_of_another_shape_are_refused(client: AsyncOpenwopClient, 
         await client.get_run_handle("r").answer(answers)
 
 
+@pytest.mark.duty("F.98")
 @pytest.mark.parametrize("feedback", ["", 5, None])
 async def test_feedback_that_says_nothing_is_refused(client: AsyncOpenwopClient, feedback: Any) -> None:
     with pytest.raises(RequestValidationError, match="feedback"):

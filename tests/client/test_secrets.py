@@ -109,6 +109,8 @@ SCRIPTS = {
 
 
 # Under trio stock httpx leaves its own inner generators to the garbage collector when a stream is left early.
+@pytest.mark.duty("F.100")
+@pytest.mark.duty("J.130")
 @pytest.mark.filterwarnings(
     "ignore:Exception ignored in. <async_generator object:pytest.PytestUnraisableExceptionWarning"
 )
@@ -129,6 +131,7 @@ async def test_no_canary_is_written_down(
         assert canary not in written
 
 
+@pytest.mark.duty("J.130")
 async def test_no_canary_is_written_down_when_nobody_listens(
     make_client: MakeClient, everything_logged: io.StringIO
 ) -> None:

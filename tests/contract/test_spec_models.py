@@ -39,6 +39,7 @@ def in_written_spelling(name: str, instance: Any) -> Any:
     return renamed
 
 
+@pytest.mark.duty("A.6")
 @pytest.mark.parametrize("name", COMPONENTS)
 @settings(max_examples=60, phases=PHASES)
 @given(data=st.data())
@@ -55,6 +56,7 @@ def test_valid_instances_are_read_and_written_back_unchanged(name: str, data: st
 TOLERANT = [name for name in COMPONENTS if not is_request(name)]
 
 
+@pytest.mark.duty("J.132")
 @pytest.mark.parametrize("name", TOLERANT)
 @settings(max_examples=25, phases=PHASES)
 @given(data=st.data())

@@ -137,6 +137,7 @@ def as_sent(schema: Schema, value: Any) -> Any:
     return defaults | given
 
 
+@pytest.mark.duty("A.10")
 @pytest.mark.parametrize("name", REQUESTS)
 @settings(max_examples=15, phases=PHASES)
 @given(data=st.data())

@@ -122,6 +122,7 @@ def test_the_class_follows_the_code_then_the_status(status: int, code: str, kind
     assert (error.status, error.code, error.message) == (status, code, "text")
 
 
+@pytest.mark.duty("J.127")
 def test_an_error_shows_operation_code_message_and_trace() -> None:
     error = refuse(
         404, {"error": "not_found", "message": "no such run"}, trace_id="a" * 32, idempotency_key="k1"
@@ -151,6 +152,7 @@ def test_a_traceparent_of_ours_is_valid() -> None:
     assert trace_id_of({"traceparent": traceparent(trace)}) == trace
 
 
+@pytest.mark.duty("D.71")
 @pytest.mark.parametrize(
     "content",
     [
@@ -171,6 +173,7 @@ def test_a_body_that_is_no_envelope_still_gives_the_typed_error(content: bytes) 
     assert len(str(error)) < 1000
 
 
+@pytest.mark.duty("D.71")
 def test_the_older_nested_envelope_is_read() -> None:
     error = refuse(503, {"error": {"code": "runner_unavailable", "message": "busy", "retriable": False}})
     assert isinstance(error, errors.ServerError)
@@ -183,6 +186,8 @@ def test_a_scope_beside_the_code_is_kept_in_details() -> None:
     assert error.details == {"scopeRequired": "runs:read"}
 
 
+@pytest.mark.duty("D.66")
+@pytest.mark.duty("D.71")
 @pytest.mark.parametrize(
     ("status", "details", "retryable"),
     [
@@ -225,6 +230,7 @@ def test_a_missing_capability_that_nobody_names_is_none() -> None:
     assert error.capability is None
 
 
+@pytest.mark.duty("B.24")
 @pytest.mark.parametrize("details", [{}, {"minClientVersion": "9.0"}, {"minClientVersion": 9}])
 def test_a_host_that_wants_a_newer_client_says_how_to_upgrade(details: dict[str, object]) -> None:
     error = refuse(426, {"error": "client_too_old", "message": "", "details": details})
@@ -237,6 +243,7 @@ def test_a_host_that_wants_a_newer_client_says_how_to_upgrade(details: dict[str,
     assert "too old" in str(with_text)
 
 
+@pytest.mark.duty("D.64")
 @pytest.mark.parametrize(
     ("header", "details", "seconds"),
     [
@@ -276,6 +283,8 @@ envelopes = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.duty("D.68")
+@pytest.mark.duty("D.71")
 @given(st.integers(300, 599), envelopes | json_values, st.text(max_size=30))
 def test_no_error_body_breaks_the_client(status: int, body: object, retry_after: str) -> None:
     error = refuse(status, json.dumps(body).encode(), {"retry-after": retry_after})

@@ -61,6 +61,7 @@ def fold(*events: RunEvent) -> InterruptLedger:
     return ledger
 
 
+@pytest.mark.duty("E.94")
 def test_one_wait_announced_three_times_is_one_interrupt() -> None:
     ledger = fold(
         event(1, "node.suspended", "review", {"interruptId": "i", "kind": "approval"}),
@@ -173,6 +174,7 @@ def interrupt(node: str, kind: str = "approval", actions: list[str] | None = Non
     return Interrupt.model_validate(fields)
 
 
+@pytest.mark.duty("F.103")
 def test_the_one_that_is_pending_is_chosen() -> None:
     pending = [interrupt("a"), interrupt("c", "clarification")]
     assert choose_interrupt(pending, "approval", "accept").node_id == "a"
@@ -220,6 +222,8 @@ def test_answers_that_answer_nothing_are_refused(answers: Any) -> None:
         clarification_answer(answers)
 
 
+@pytest.mark.duty("F.97")
+@pytest.mark.duty("F.103")
 @pytest.mark.parametrize(
     ("kind", "given", "sent"),
     [
@@ -244,6 +248,7 @@ def test_a_handler_may_return_a_model() -> None:
     assert completed_answer(interrupt("n"), answer, now=NOW) == answer.to_wire()
 
 
+@pytest.mark.duty("F.102")
 @pytest.mark.parametrize(
     ("status", "code", "handled"),
     [
@@ -305,6 +310,7 @@ def test_what_to_refine_is_a_text_or_a_model() -> None:
     assert refinement("shorter").to_wire() == refinement(whole).to_wire() == whole.to_wire()
 
 
+@pytest.mark.duty("F.98")
 @pytest.mark.parametrize("feedback", ["", 7, None, ["shorter"]])
 def test_a_refinement_that_says_nothing_is_refused(feedback: Any) -> None:
     with pytest.raises(RequestValidationError, match="feedback"):

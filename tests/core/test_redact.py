@@ -224,6 +224,7 @@ _PLACES: list[tuple[str, Callable[[str], str]]] = [
 ]
 
 
+@pytest.mark.duty("J.130")
 @given(_URL_SAFE, st.sampled_from(_PLACES), st.text(max_size=20), st.text(max_size=20))
 def test_a_secret_in_any_of_its_places_is_gone(
     secret: str, place: tuple[str, Callable[[str], str]], before: str, after: str

@@ -30,6 +30,7 @@ def get_run(run_id: str) -> ApiRequest:
     return build_request(ops.GET_RUN, V1, ORIGIN, path={"runId": run_id})
 
 
+@pytest.mark.duty("A.1")
 def test_a_versioned_path_has_exactly_one_version_segment() -> None:
     assert get_run("run-1").url == "https://host.example/v1/runs/run-1"
     discovery = build_request(ops.GET_CAPABILITIES, V1, ORIGIN)
@@ -53,6 +54,7 @@ def test_an_id_is_one_encoded_segment(run_id: str, segment: str) -> None:
     assert get_run(run_id).target == f"/v1/runs/{segment}"
 
 
+@pytest.mark.duty("A.11")
 @given(st.text(min_size=1, max_size=128).filter(lambda text: text not in (".", "..")))
 def test_any_routable_id_comes_back_whole_from_its_segment(run_id: str) -> None:
     try:
@@ -91,6 +93,7 @@ def test_a_path_argument_is_named_as_python_spells_it() -> None:
     assert caught.value.field == "agent_id"
 
 
+@pytest.mark.duty("D.58")
 def test_a_keyed_call_gets_one_key_and_fixed_bytes() -> None:
     body = CreateRunRequest(workflow_id="w", inputs={"q": "ü"})
     request = build_request(ops.CREATE_RUN, V1, ORIGIN, body=body)
@@ -101,6 +104,7 @@ def test_a_keyed_call_gets_one_key_and_fixed_bytes() -> None:
     assert request.headers["Content-Type"] == "application/json"
 
 
+@pytest.mark.duty("D.61")
 def test_a_get_carries_neither_key_nor_body() -> None:
     request = get_run("r")
     assert request.content is None
@@ -131,6 +135,7 @@ def test_a_key_that_no_host_takes_is_refused(key: str) -> None:
         checked_key(key)
 
 
+@pytest.mark.duty("D.58")
 def test_a_callers_key_is_kept_and_minted_keys_differ() -> None:
     assert checked_key("order-7") == "order-7"
     assert mint_key() != mint_key()

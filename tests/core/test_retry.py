@@ -35,25 +35,31 @@ def ask(
     )
 
 
+@pytest.mark.duty("D.63")
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
 def test_passing_failures_are_retried(status: int) -> None:
     assert isinstance(ask(Failure(status=status)), Retry)
 
 
+@pytest.mark.duty("D.66")
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 410, 422, 501])
 def test_lasting_failures_are_not(status: int) -> None:
     assert ask(Failure(status=status)) == GiveUp()
 
 
+@pytest.mark.duty("D.65")
 def test_of_all_conflicts_only_a_call_in_flight_is_retried() -> None:
     assert isinstance(ask(Failure(status=409, code="idempotency_in_flight")), Retry)
     assert ask(Failure(status=409, code="idempotency_key_mismatch")) == GiveUp()
 
 
+@pytest.mark.duty("D.66")
 def test_the_hosts_veto_holds() -> None:
     assert ask(Failure(status=503, retriable=False)) == GiveUp()
 
 
+@pytest.mark.duty("D.66")
+@pytest.mark.duty("D.70")
 @pytest.mark.parametrize(
     ("failure", "retry_class", "retried"),
     [
@@ -99,6 +105,7 @@ def test_backoff_is_jittered_between_nothing_and_its_ceiling() -> None:
     assert late.delay_s <= 20.0
 
 
+@pytest.mark.duty("D.64")
 def test_retry_after_is_a_floor_and_above_the_bound_an_error_at_once() -> None:
     waited = ask(Failure(status=503, retry_after=5.0), rand=0.0)
     assert isinstance(waited, Retry)

@@ -13,6 +13,7 @@ from openwop.errors import ProtocolVersionError
 from openwop.models.discovery import Capabilities
 
 
+@pytest.mark.duty("B.17")
 @pytest.mark.parametrize(
     ("text", "version"),
     [
@@ -32,6 +33,8 @@ def test_versions_compare_as_numbers(text: str, version: tuple[int, int] | None)
     assert parse_version(text) == version
 
 
+@pytest.mark.duty("B.16")
+@pytest.mark.duty("B.18")
 @pytest.mark.parametrize(
     "document",
     [
@@ -48,6 +51,7 @@ def test_a_host_with_major_1_is_spoken_to_in_it(document: dict[str, Any]) -> Non
     assert choose_major(Capabilities.model_validate(document)) == 1
 
 
+@pytest.mark.duty("B.15")
 @pytest.mark.parametrize("document", [{"protocolVersion": "2.0"}, {"protocolVersions": ["2.0", "3.0"]}])
 def test_no_major_in_common_names_what_the_host_offers(document: dict[str, Any]) -> None:
     with pytest.raises(ProtocolVersionError, match="upgrade") as caught:

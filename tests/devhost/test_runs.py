@@ -29,6 +29,7 @@ async def test_a_run_is_created_and_leads_to_its_urls(api: Api) -> None:
     assert (await api.http.get(body["eventsUrl"])).status_code == 200
 
 
+@pytest.mark.duty("K.134")
 async def test_the_log_begins_at_zero_and_ends_with_the_terminal_event(api: Api) -> None:
     """Sequences without holes, run.started first, exactly one terminal event, and that one last."""
     run_id = await api.start("openwop-demo", inputs={"delayMs": 1, "answer": "x"})
@@ -41,6 +42,7 @@ async def test_the_log_begins_at_zero_and_ends_with_the_terminal_event(api: Api)
     assert len({event["eventId"] for event in log}) == len(log)
 
 
+@pytest.mark.duty("K.134")
 async def test_the_terminal_status_shows_only_with_the_terminal_event(host: DevHost, api: Api) -> None:
     """Whoever sees the status may read the log to its end; looked at on every change of the run."""
     host.add_workflow(workflow("short", nodes=[node("a", "core.delay", config={"delayMs": 1})]))
@@ -216,6 +218,7 @@ async def test_an_id_with_any_character_reaches_its_run() -> None:
 # -- who may --------------------------------------------------------------------------------------
 
 
+@pytest.mark.duty("K.134")
 @pytest.mark.parametrize("header", [None, "", "hk_test_dev", "Basic hk_test_dev", "Bearer", "Bearer wrong"])
 async def test_without_a_valid_key_the_answer_is_401_before_anything_is_looked_up(
     host: DevHost, header: str | None
@@ -313,6 +316,7 @@ async def test_an_old_client_is_told_to_upgrade() -> None:
 # -- once and only once ---------------------------------------------------------------------------
 
 
+@pytest.mark.duty("K.134")
 async def test_the_same_key_and_body_get_the_first_answer_again(api: Api) -> None:
     """Same status and body, marked as a replay; equal JSON counts as the same, however it is written."""
     headers = {"idempotency-key": "k1"}
@@ -328,6 +332,7 @@ async def test_the_same_key_and_body_get_the_first_answer_again(api: Api) -> Non
     assert again.headers["content-type"] == first.headers["content-type"]
 
 
+@pytest.mark.duty("K.134")
 async def test_another_body_under_the_same_key_is_refused(api: Api) -> None:
     """409 idempotency_key_mismatch; another key, or another operation, is another matter."""
     headers = {"idempotency-key": "k1"}
@@ -371,6 +376,7 @@ async def test_a_request_in_flight_keeps_its_key_to_itself(host: DevHost, api: A
     assert (await create()).json() == created.json()
 
 
+@pytest.mark.duty("K.134")
 @pytest.mark.parametrize(
     ("status", "code", "kept"),
     [
@@ -415,6 +421,7 @@ async def test_a_key_that_is_none_is_refused(api: Api, key: str) -> None:
     assert refusal(response) == (400, "validation_error")
 
 
+@pytest.mark.duty("K.134")
 async def test_keys_are_forgotten_after_a_day(timed: Api, clock: ManualClock) -> None:
     """Retention is a day: after it the request is a fresh one."""
     body, headers = {"workflowId": "openwop-approval"}, {"idempotency-key": "k"}
@@ -447,6 +454,7 @@ async def test_dedup_refuses_a_second_active_run_of_a_scope(api: Api) -> None:
 # -- around it --------------------------------------------------------------------------------------
 
 
+@pytest.mark.duty("K.134")
 @pytest.mark.parametrize(
     ("method", "path", "refused"),
     [

@@ -77,6 +77,7 @@ async def test_a_mixed_mode_is_a_union_in_order_labelled_by_mode(api: Api) -> No
     assert repeated[0].event == "run.started"
 
 
+@pytest.mark.duty("K.134")
 @pytest.mark.parametrize(
     "mode", ["", "all", "updates,", "values,updates", "updates,values", "UPDATES", "updates debug"]
 )
@@ -174,6 +175,7 @@ async def test_an_event_id_is_as_good_as_a_frame_id(api: Api) -> None:
 # -- batches, silence, slowness ---------------------------------------------------------------------
 
 
+@pytest.mark.duty("K.134")
 async def test_events_are_held_back_and_sent_together(timed: Api, clock: ManualClock) -> None:
     """event: batch, an array, under its highest sequence; sent when the time is over."""
     timed.host.add_workflow(
@@ -205,6 +207,7 @@ async def test_events_are_held_back_and_sent_together(timed: Api, clock: ManualC
         assert [frame.data for frame in await stream.rest()] == rest[0].data
 
 
+@pytest.mark.duty("K.134")
 async def test_a_suspension_is_not_held_back(timed: Api) -> None:
     """node.suspended flushes, so that a person is asked at once; with a clock that stands still."""
     run_id = await timed.start("openwop-approval")
@@ -222,6 +225,7 @@ async def test_a_bare_chunk_keeps_its_place_between_batches(timed: Api) -> None:
     assert ids == sorted(ids)
 
 
+@pytest.mark.duty("K.134")
 async def test_silence_is_broken_by_comments(timed: Api, clock: ManualClock) -> None:
     """A comment after each keep-alive interval in which nothing was said, and no sooner."""
     run_id = await timed.start("openwop-approval")
@@ -318,6 +322,7 @@ async def test_a_poll_waits_for_the_next_event(api: Api) -> None:
     assert body["isComplete"] is (body["events"][-1]["type"] == "run.completed")
 
 
+@pytest.mark.duty("K.134")
 async def test_a_poll_without_news_ends_empty(timed: Api, clock: ManualClock) -> None:
     """After its timeout, 30 seconds by default; one whose cursor lies beyond the log at once."""
     run_id = await timed.start("openwop-external-event")

@@ -403,6 +403,7 @@ async def test_r16_the_hosts_retry_is_honoured_within_bounds(
     assert slept == [pytest.approx(least + 0.05)] * 2
 
 
+@pytest.mark.duty("J.133")
 async def test_r14_credentials_are_asked_for_again_with_each_connection(
     server: FaultServer, open_stream: OpenStream
 ) -> None:
@@ -416,6 +417,7 @@ async def test_r14_credentials_are_asked_for_again_with_each_connection(
     ]
 
 
+@pytest.mark.duty("A.11")
 @pytest.mark.duty("E.76")
 async def test_a_strange_id_goes_back_to_the_host_as_it_came(
     server: FaultServer, open_stream: OpenStream

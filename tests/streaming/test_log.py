@@ -164,6 +164,7 @@ async def test_r17_a_first_sequence_of_0_is_a_cursor(server: FaultServer, open_s
 # -- R18: what is not known ------------------------------------------------------------------------------------
 
 
+@pytest.mark.duty("A.3")
 @pytest.mark.duty("E.79")
 @pytest.mark.duty("E.80")
 @pytest.mark.duty("E.81")
