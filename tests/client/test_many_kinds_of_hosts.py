@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -14,6 +16,7 @@ from openwop import (
     EngineVersionMismatchError,
     MessageChunk,
     RateLimitedError,
+    RequestTimeoutError,
     RunFailedError,
     ServerError,
 )
@@ -25,6 +28,8 @@ from openwop.spec import load_document
 from support.clients import serve_discovery
 from support.fault_server import (
     FaultServer,
+    Stall,
+    WaitFor,
     error_response,
     event_doc,
     frame,
@@ -303,6 +308,25 @@ async def test_a_run_and_its_compensation_are_told_apart(status: str, compensati
     assert run.to_wire()["compensationStatus"] == compensation
     without = RunSnapshot.model_validate({"runId": "r", "status": status})
     assert "compensationStatus" not in without.to_wire()
+
+
+@pytest.mark.duty("E.91")
+async def test_a_poll_outlasts_the_time_that_other_calls_are_given(server: FaultServer) -> None:
+    """The protocol has hosts hold a poll back for as long as it asks, and be silent on a stream for 30 seconds."""
+    release = threading.Event()
+    page = json_response(200, {"events": [event_doc(0, "run.completed")], "isComplete": True})
+    server.on("GET", "/v1/runs/{id}/events/poll", (WaitFor(release), *page))
+    server.on("GET", RUN, (Stall(),))
+    async with AsyncOpenwopClient(server.base_url, protocol="1", max_retries=0, timeout=0.2) as client:
+        assert client._session.config.stream_idle_timeout > 30
+        with anyio.fail_after(10):
+            polling = asyncio.create_task(client.runs.poll_events("run-1", wait=60, timeout=0.2))
+            for _ in range(2):  # each of these takes the whole time that a call is given
+                with pytest.raises(RequestTimeoutError):
+                    await client.runs.get("run-1")
+            assert not polling.done()
+            release.set()
+            assert (await polling).events[0].is_terminal
 
 
 @pytest.mark.duty("H.116")
