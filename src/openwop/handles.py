@@ -19,6 +19,7 @@ from openwop._core.decisions import (
 )
 from openwop._core.idempotency import checked_key, mint_key
 from openwop._core.ledger import InterruptLedger
+from openwop._core.masks import holds_mask
 from openwop._core.request import check_path_value
 from openwop._desk import Desk, OnInterrupt
 from openwop.config import checked_wait
@@ -271,14 +272,22 @@ class AsyncRun:
     ) -> AsyncRun:
         """A new run out of this one's history, as a handle; see :meth:`AsyncRuns.fork`.
 
-        A branch performs external effects again from ``from_seq`` on.  A replay past values that the host masks in the
-        log may differ from this run for that reason alone.
+        A branch performs external effects again from ``from_seq`` on.  A replay past values that the host masks may
+        differ from this run for that reason alone: when this run's state holds such values, the log ``openwop.run``
+        warns of it, for which a replay costs one more read.
 
         Example::
 
             again = await run.fork(mode="branch", from_seq=7)
         """
         forked = await self._runs.fork(self._id, mode=mode, from_seq=from_seq, overlay=overlay)
+        if mode == "replay":
+            source = await self.last_look()
+            if source is not None and holds_mask(source.to_wire()):
+                logger.warning(
+                    "run %s holds values that its host has masked: where they are used, its replay %s may differ",
+                    self._id, forked.run_id,
+                )  # fmt: skip
         return AsyncRun(self._client, forked.run_id)
 
     async def diff(self, other: AsyncRun | str) -> RunDiff:

@@ -98,8 +98,9 @@ class MemoryReplayStore:
     """
 
     def __init__(self, max_entries: int = 100_000) -> None:
-        if max_entries < 1:
-            raise ConfigurationError(f"max_entries: must be at least 1, not {max_entries}")
+        given: Any = max_entries  # callers without a type checker
+        if not isinstance(given, int) or isinstance(given, bool) or given < 1:
+            raise ConfigurationError(f"max_entries: must be a number from 1 up, not {given!r}")
         self._max_entries = max_entries
         self._keys: OrderedDict[ReplayKey, None] = OrderedDict()
         self._lock = threading.Lock()
@@ -152,17 +153,8 @@ class WebhookVerifier:
         legacy_headers: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        given: Any = secrets  # callers without a type checker
-        if isinstance(given, str | bytes) or not given:
-            raise ConfigurationError("secrets: give a list with at least one secret, e.g. secrets=[secret]")
-        if not all(isinstance(secret, str) and secret for secret in given):
-            raise ConfigurationError("secrets: each must be the text that the host returned, not empty")
-        if not 0 < tolerance_s <= DEFAULT_TOLERANCE_S:
-            raise ConfigurationError(
-                f"tolerance_s: must be above 0 and at most {DEFAULT_TOLERANCE_S}, not {tolerance_s}"
-            )
-        self._secrets = tuple(Secret(secret) for secret in secrets)
-        self._tolerance_s = tolerance_s
+        self._secrets = _checked_secrets(secrets)
+        self._tolerance_s = _checked_tolerance(tolerance_s)
         self._seen = seen
         self._legacy_headers = legacy_headers
         self._clock = clock
@@ -177,7 +169,9 @@ class WebhookVerifier:
         body: Any = raw_body
         if not isinstance(body, bytes | bytearray | memoryview):
             raise RequestValidationError("raw_body", "must be the bytes as received, not text or parsed JSON")
-        pairs = cast("Mapping[str, str]", headers).items() if isinstance(headers, Mapping) else headers
+        # Not every framework's headers are a Mapping, but each that is none of pairs has `items`.
+        items = getattr(headers, "items", None)
+        pairs = cast("Iterable[tuple[str | bytes, str | bytes]]", items() if items is not None else headers)
         parts = read_signature(pairs, legacy=self._legacy_headers)
         secrets = [secret.get() for secret in self._secrets]
         check_signature(parts, secrets, raw_body, now=self._clock(), tolerance_s=self._tolerance_s)
@@ -226,6 +220,25 @@ def signed_headers(
     if event_type is not None:
         headers[f"{prefix}-Event-Type"] = event_type
     return headers
+
+
+def _checked_secrets(secrets: Any) -> tuple[Secret, ...]:
+    """Each secret, out of sight; a single text would be taken for one secret per letter, so it is refused."""
+    if not isinstance(secrets, Sequence) or isinstance(secrets, str | bytes) or not secrets:
+        raise ConfigurationError("secrets: give a list with at least one secret, e.g. secrets=[secret]")
+    given = cast("Sequence[Any]", secrets)
+    if not all(isinstance(secret, str) and secret for secret in given):
+        raise ConfigurationError("secrets: each must be the text that the host returned, not empty")
+    return tuple(Secret(secret) for secret in given)
+
+
+def _checked_tolerance(seconds: Any) -> float:
+    number = seconds if isinstance(seconds, int | float) and not isinstance(seconds, bool) else 0
+    if not 0 < number <= DEFAULT_TOLERANCE_S:
+        raise ConfigurationError(
+            f"tolerance_s: must be a number above 0 and at most {DEFAULT_TOLERANCE_S}, not {seconds!r}"
+        )
+    return number
 
 
 def _read_delivery(raw_body: bytes, sent_at: datetime, webhook_id: str | None) -> WebhookDelivery:

@@ -23,6 +23,7 @@ from openwop import (
 from openwop._core.dialect import IMPLEMENTED_PROTOCOL_VERSION, SUPPORTED_MAJORS
 from openwop._core.notices import Notices
 from openwop.devhost import DevHost
+from openwop.devhost.builder import node, workflow
 from openwop.models import RunSnapshot
 from openwop.spec import load_document
 from support.clients import serve_discovery
@@ -362,6 +363,42 @@ def test_help_warns_of_what_a_fork_may_do_again() -> None:
         )
         assert "replay past" in text
         assert "mask" in text
+
+
+@pytest.mark.duty("H.117")
+@pytest.mark.parametrize("sensitive", [True, False])
+async def test_a_replay_past_masked_values_is_warned_of(
+    sensitive: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The protocol demands the warning: what is masked is not there to run again with."""
+    definition = workflow(
+        "secretive",
+        variables=[{"name": "token", "type": "string", "sensitive": sensitive}],
+        nodes=[node("copy", "core.transform", config={"mapping": {"n": 1}, "outputVariable": "token"})],
+    )
+    async with DevHost() as host, host.client() as client:
+        host.add_workflow(definition)
+        run = await client.start("secretive", inputs={"token": "canary-7f3a"})
+        with anyio.fail_after(10):
+            await run.result()
+            with caplog.at_level(logging.WARNING, "openwop"):
+                replay = await run.fork(mode="replay")
+                await run.fork(mode="branch", from_seq=0)
+    warned = [record.getMessage() for record in caplog.records]
+    assert len(warned) == (1 if sensitive else 0)
+    if sensitive:
+        assert run.id in warned[0]
+        assert replay.id in warned[0]
+
+
+@pytest.mark.duty("H.117")
+async def test_a_replay_whose_source_cannot_be_read_is_made_all_the_same(
+    server: FaultServer, client: AsyncOpenwopClient
+) -> None:
+    """We chose it: the look at the source is for a warning, and costs nobody their replay."""
+    server.on("POST", "/v1/runs/run-1:fork", json_response(201, {"runId": "run-2", "mode": "replay"}))
+    server.on("GET", RUN, error_response(403, "forbidden"))
+    assert (await client.get_run_handle("run-1").fork(mode="replay")).id == "run-2"
 
 
 @pytest.mark.duty("J.133")

@@ -6,6 +6,7 @@ import logging
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from email.message import Message
 from threading import Barrier
 from typing import Any
 
@@ -103,7 +104,10 @@ def test_headers_come_in_the_shapes_of_web_frameworks(prefix: str) -> None:
     body = body_of()
     headers = headers_for(body, prefix=prefix)
     raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    for shape in (headers, httpx.Headers(headers), raw, iter(raw)):
+    message = Message()  # what http.server has
+    for name, value in headers.items():
+        message[name] = value
+    for shape in (headers, httpx.Headers(headers), raw, iter(raw), message):
         assert verifier().verify(shape, body).webhook_id == "wh-1"
 
 
@@ -152,8 +156,9 @@ def test_the_store_keeps_the_most_recent() -> None:
     assert store.add(("wh", "run", 1)) is False
     assert store.add(("wh", "run", 2)) is True
     store.discard(("wh", "run", 99))
-    with pytest.raises(ConfigurationError, match="max_entries"):
-        MemoryReplayStore(0)
+    for wrong in (0, -1, "5", 1.5, True):
+        with pytest.raises(ConfigurationError, match="max_entries"):
+            MemoryReplayStore(wrong)  # type: ignore[arg-type]
 
 
 def test_of_many_threads_with_one_delivery_exactly_one_may_act() -> None:
@@ -246,9 +251,14 @@ def test_old_headers_are_read_only_when_asked() -> None:
         {"secrets": b"whsec"},
         {"secrets": [SECRET, ""]},
         {"secrets": [None]},
+        {"secrets": {"wh-1": SECRET}},
+        {"secrets": {SECRET}},
+        {"secrets": None},
         {"tolerance_s": 0},
         {"tolerance_s": -1},
         {"tolerance_s": float("nan")},
+        {"tolerance_s": "300"},
+        {"tolerance_s": True},
     ],
 )
 def test_settings_that_cannot_work_are_refused(options: Any) -> None:
