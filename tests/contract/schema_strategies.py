@@ -36,7 +36,7 @@ JUDGED = {"not", "x-openwop-max-depth", "x-openwop-max-bytes"}
 """Keywords that instances are not built from: those that break them are thrown away."""
 ANNOTATIONS = {
     "$schema", "$id", "$defs", "$comment", "title", "description", "default", "examples", "deprecated",
-    "x-openwop-alias-of", "x-openwop-resume-schema",
+    "x-openwop-alias-of", "x-openwop-resume-schema", "x-openwop-event-type",
 }  # fmt: skip
 
 DATE_TIME = re.compile(

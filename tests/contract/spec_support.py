@@ -25,6 +25,10 @@ URI = "https://openwop.invalid/v1.yaml"  # never fetched: references need an abs
 SCHEMAS = Schemas({URI: load_document()})
 COMPONENTS: list[str] = sorted(load_document()["components"]["schemas"])
 
+PAYLOADS = [name for name in COMPONENTS if name.startswith("payloads.")]
+"""What events carry, and the shapes in it: many and alike, so fewer examples of each will do."""
+DOCUMENTS = [name for name in COMPONENTS if name not in PAYLOADS]
+
 PHASES = tuple(phase for phase in Phase if phase is not Phase.explain)
 """An explanation traces every line of a whole set of mutations, which takes minutes; the example says enough."""
 
@@ -40,15 +44,20 @@ def valid_instances(name: str) -> st.SearchStrategy[Any]:
     return InstanceStrategies(SCHEMAS).instances(component(name))
 
 
+def model_named(name: str) -> Any:
+    """The class or type of the component schema ``name``."""
+    return load_check_spec().model_named(models, name)
+
+
 def is_request(name: str) -> bool:
     """Whether ``name`` is a body that the client sends."""
-    model = getattr(models, name, None)
+    model = model_named(name)
     return isinstance(model, type) and issubclass(model, RequestModel)
 
 
 def read(name: str, value: Any) -> Any:
     """``value`` as the model (or union of models) ``name``; a ``ValueError`` if it does not fit."""
-    model = getattr(models, name)
+    model = model_named(name)
     if isinstance(model, type) and issubclass(model, BaseModel):
         return model.model_validate(value)
     return TypeAdapter(model).validate_python(value)

@@ -41,6 +41,24 @@ if TYPE_CHECKING:
         ResolveInterruptRequest,
         SuspendRequest,
     )
+    from openwop.models.narrowing import (
+        as_decision,
+        as_handoff,
+        as_memory_event,
+        as_reasoned,
+        as_reasoning_delta,
+        as_tool_called,
+        as_tool_returned,
+        is_agent_event,
+        is_decision,
+        is_handoff,
+        is_memory_event,
+        is_reasoned,
+        is_reasoning_delta,
+        is_tool_called,
+        is_tool_event,
+        is_tool_returned,
+    )
     from openwop.models.runs import (
         TERMINAL_STATUSES,
         BulkCancelRequest,
@@ -102,6 +120,11 @@ _NAMES: dict[str, str] = {
         ConversationExchangeData ConversationStartData CustomInterruptData ExternalEventData
         Interrupt InterruptData InterruptResolution LowConfidenceData RefineFeedback
         ResolveInterruptRequest SuspendRequest
+    """,
+    "narrowing": """
+        as_decision as_handoff as_memory_event as_reasoned as_reasoning_delta as_tool_called
+        as_tool_returned is_agent_event is_decision is_handoff is_memory_event is_reasoned
+        is_reasoning_delta is_tool_called is_tool_event is_tool_returned
     """,
     "runs": """
         TERMINAL_STATUSES BulkCancelRequest BulkCancelResponse BulkCancelResult CancelRunRequest
@@ -186,7 +209,23 @@ __all__ = [
     "WorkflowSettings",
     "WorkflowTrigger",
     "WorkflowVariable",
+    "as_decision",
+    "as_handoff",
+    "as_memory_event",
+    "as_reasoned",
+    "as_reasoning_delta",
+    "as_tool_called",
+    "as_tool_returned",
+    "is_agent_event",
+    "is_decision",
+    "is_handoff",
+    "is_memory_event",
+    "is_reasoned",
+    "is_reasoning_delta",
     "is_terminal_status",
+    "is_tool_called",
+    "is_tool_event",
+    "is_tool_returned",
 ]
 
 

@@ -34,6 +34,7 @@ __all__ = [
     "check",
     "load",
     "load_list",
+    "mismatch",
     "parse_json",
 ]
 
@@ -172,7 +173,7 @@ def load(model: type[ModelT], content: bytes) -> ModelT:
     try:
         return model.model_validate_json(content)
     except ValidationError as error:
-        raise _mismatch(error) from None
+        raise mismatch(error) from None
 
 
 def load_list(model: type[ModelT], content: bytes) -> list[ModelT]:
@@ -183,7 +184,7 @@ def load_list(model: type[ModelT], content: bytes) -> list[ModelT]:
     try:
         return cast("list[ModelT]", _list_reader(model).validate_json(content) or [])
     except ValidationError as error:
-        raise _mismatch(error) from None
+        raise mismatch(error) from None
 
 
 @cache
@@ -201,7 +202,7 @@ def check(model: type[ModelT], **values: Any) -> ModelT:
     try:
         return model.model_validate(given)
     except ValidationError as error:
-        raise _mismatch(error) from None
+        raise mismatch(error) from None
 
 
 def parse_json(content: bytes) -> Any:
@@ -212,7 +213,8 @@ def parse_json(content: bytes) -> Any:
         raise ModelMismatch("", f"not JSON: {type(error).__name__}") from None
 
 
-def _mismatch(error: ValidationError) -> ModelMismatch:
+def mismatch(error: ValidationError) -> ModelMismatch:
+    """The first of pydantic's complaints, without the value that it is about."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     path = ".".join(
         str(part) for part in first["loc"] if not str(part).startswith(("function-", "lax-or-strict"))

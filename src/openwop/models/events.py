@@ -16,7 +16,17 @@ from pydantic import (
     field_validator,
 )
 
-from openwop.models.base import JsonObject, ModelMismatch, TolerantModel, WireModel, parse_json
+from openwop.errors import ResponseDecodeError
+from openwop.models.base import (
+    JsonObject,
+    ModelMismatch,
+    ModelT,
+    TolerantModel,
+    WireModel,
+    as_object,
+    mismatch,
+    parse_json,
+)
 from openwop.models.event_types import EventType, canonical_event_type
 
 __all__ = ["ChunkMeta", "ChunkToolCall", "ChunkUsage", "EventPage", "EventType", "MessageChunk", "RunEvent"]
@@ -57,6 +67,48 @@ class RunEvent(WireModel):
         return canonical_event_type(self.type)
 
     @property
+    def data(self) -> Any:
+        """The payload as a class of :mod:`openwop.models.payloads`, for the types that have one.
+
+        The raw JSON for any other type, and for a payload that does not fit its class: this never raises.  Built when
+        it is first asked for.  A ``nodeId`` or ``runId`` that the payload must have and leaves to the event itself is
+        filled in from there.
+
+        Example::
+
+            match event.data:
+                case NodeFailed(node_id=node, error=error):
+                    print(node, error.code)
+                case OutputChunk(chunk=text):
+                    print(text, end="")
+        """
+        # Not a field and not a private attribute: either would cost each event that is read, and few are asked.
+        kept: tuple[Any, str, Any] | None = self.__dict__.get(_DATA)
+        if kept is None or kept[0] is not self.payload or kept[1] != self.type:
+            kept = self.__dict__[_DATA] = (self.payload, self.type, _typed_payload(self))
+        return kept[2]
+
+    def data_as(self, model: type[ModelT]) -> ModelT:
+        """The payload as ``model``, which may be a class of :mod:`openwop.models.payloads` or one of your own.
+
+        Raises:
+            ResponseDecodeError: The payload does not fit; ``field`` says where.
+
+        Example::
+
+            vote = event.data_as(AcmeVote)      # class AcmeVote(BaseModel), for a vendor's own type of event
+        """
+        try:
+            return _read_payload(self, model)
+        except ModelMismatch as error:
+            where = f"field {error.field!r}: " if error.field else ""
+            raise ResponseDecodeError(
+                f"event {self.type} (sequence {self.sequence}): the payload is no {model.__name__}: "
+                f"{where}{error.rule}",
+                field=error.field,
+            ) from None
+
+    @property
     def is_terminal(self) -> bool:
         """Whether this is the last event of its run: completed, failed or cancelled."""
         return self.type in TERMINAL_EVENT_TYPES
@@ -70,6 +122,47 @@ class RunEvent(WireModel):
         """
         own = canonical_event_type(self.type)
         return any(own == canonical_event_type(wanted) for wanted in types)
+
+
+_DATA = "_data"
+"""Where an event keeps its typed payload, with the payload and the type that it was made of."""
+
+
+def _typed_payload(event: RunEvent) -> Any:
+    if as_object(event.payload) is None:
+        return event.payload
+    from openwop.models.payloads import payload_model  # loaded with the first payload that somebody looks at
+
+    model = payload_model(event.type)
+    if model is None:
+        return event.payload
+    try:
+        return _read_payload(event, model)
+    except ModelMismatch:
+        return event.payload  # the raw JSON is the documented answer
+
+
+def _read_payload(event: RunEvent, model: type[ModelT]) -> ModelT:
+    try:
+        return model.model_validate(event.payload)
+    except ValidationError as error:
+        document = as_object(event.payload) or {}
+        lacking = {
+            detail["loc"][0]
+            for detail in error.errors(include_url=False, include_input=False, include_context=False)
+            if len(detail["loc"]) == 1
+        }
+        own = {
+            name: value
+            for name, value in (("nodeId", event.node_id), ("runId", event.run_id))
+            if value and name in lacking and document.get(name) is None
+        }
+        if not own:
+            raise mismatch(error) from None
+    try:
+        return model.model_validate({**document, **own})
+    except ValidationError as error:
+        raise mismatch(error) from None
 
 
 TERMINAL_EVENT_TYPES: frozenset[str] = frozenset({"run.completed", "run.failed", "run.cancelled"})
