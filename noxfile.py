@@ -36,6 +36,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("lint-imports", "--no-cache")
+    session.run("python", "tools/gen_models.py", "--check")
     session.run("python", "tools/check_spec.py")
 
 

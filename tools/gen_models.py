@@ -24,7 +24,7 @@ from pydantic import BaseModel
 from pydantic.alias_generators import to_camel, to_snake
 
 from openwop import models
-from openwop.models.event_types import canonical_event_type
+from openwop.models.event_types import EventType, canonical_event_type
 from openwop.spec import load_document
 
 Schema = Mapping[str, Any]
@@ -334,6 +334,8 @@ def package_text(everything: Mapping[str, Component]) -> str:
         homes.setdefault(component.module, []).append(component.name)
         for event_type in component.types:
             canonical = canonical_event_type(event_type)
+            if canonical not in set(EventType):
+                raise ValueError(f"{component.name}: {event_type} is not among the known types of events")
             if canonical in types:
                 raise ValueError(f"{canonical}: both {types[canonical]} and {component.name}")
             types[canonical] = component.name

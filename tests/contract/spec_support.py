@@ -86,12 +86,17 @@ def misfits(value: Any, path: str = "") -> Iterator[str]:
 
 
 def load_check_spec() -> ModuleType:
-    """The module ``tools/check_spec.py``, which is no part of a package."""
-    if "check_spec" not in sys.modules:
-        spec = importlib.util.spec_from_file_location("check_spec", ROOT / "tools" / "check_spec.py")
+    """The module ``tools/check_spec.py``."""
+    return load_tool("check_spec")
+
+
+def load_tool(name: str) -> ModuleType:
+    """A module of ``tools``, which is no package."""
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
-        sys.modules["check_spec"] = module
+        sys.modules[name] = module
         spec.loader.exec_module(module)
-    return sys.modules["check_spec"]
+    return sys.modules[name]

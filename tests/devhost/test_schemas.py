@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from devhost.kit import Api
+from openwop import RunEvent
 from openwop.devhost import DevHost
 from openwop.devhost.builder import node, workflow
 from openwop.devhost.definition import parse_workflow
 from openwop.devhost.nodes import KNOWN_TYPES
 from openwop.devhost.samples import sample_workflows
+from openwop.models import TolerantModel
 
 SCHEMAS = Path(__file__).parents[2].parent / "shared" / "protocol" / "v1" / "schemas"
 
@@ -86,6 +88,7 @@ async def check_run(api: Api, run_id: str, valid: Validate) -> None:
         valid("run-event", event)
         definition = payload_schema(event["type"])
         assert definition is not None, f"{event['type']} is not in the protocol's catalogue"
+        assert isinstance(RunEvent.model_validate(event).data, TolerantModel)
         if event["type"] == "channel.written" and event["payload"]["reducer"] == "message":
             continue  # the definition's schema knows this reducer, the older payload schema does not
         valid(f"run-event-payloads#{definition}", event["payload"])
