@@ -120,6 +120,7 @@ OUTPUTS = {
     "quickstart.py": r"0 run\.started\n(?:\d+ [\w.-]+\n)+completed\n",
     "approval.py": r"\S+ asks for approval\nwith a callback: completed\nby hand: completed\n",
     "stream_text.py": r"Nothing was lost\.\n",
+    "typed_events.py": r"Matched by class\.\n3 tokens\n",
     "fork_and_diff.py": r"a replay differs at: None\nthe other decision differs at: \d+\n",
     "many_runs.py": r"100 finished, 0 failed\n",
     "webhook_receiver.py": r"204 run-1 run\.completed\n200 replayed\n400 signature_mismatch\n",

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, assert_type
 
 import httpx
+from pydantic import BaseModel
 
 import openwop
 from openwop import (
@@ -23,6 +24,20 @@ from openwop import (
     is_terminal_status,
 )
 from openwop.devhost import DevHost
+from openwop.models import TolerantModel, as_decision, as_memory_event, as_reasoning_delta, is_tool_called
+from openwop.models.payloads import (
+    AgentDecided,
+    AgentMemoryConsolidated,
+    AgentReasoningDelta,
+    EventError,
+    InterruptRequested,
+    MemoryCompacted,
+    MemoryWritten,
+    NodeFailed,
+    OrchestratorDecided,
+    OutputChunk,
+    payload_model,
+)
 from openwop.webhooks import MemoryReplayStore, WebhookDelivery, WebhookVerifier
 
 
@@ -76,6 +91,43 @@ async def each_mode_has_its_own_items(client: AsyncOpenwopClient, run: AsyncRun)
         assert_type(events.cursor, int | str | None)
         assert_type(events.transport, Literal["sse", "poll"])
         assert_type(events.reconnects + events.skipped + events.gaps, int)
+
+
+class Vote(BaseModel):
+    title: str
+
+
+def payloads_are_matched_by_class(event: RunEvent) -> str:
+    match event.data:
+        case NodeFailed(node_id=node, error=error):
+            assert_type(node, str)
+            assert_type(error, EventError)
+            assert_type(error.code, str)
+            assert_type(error.retryable, bool | None)
+            return error.message
+        case OutputChunk(chunk=text, meta=meta):
+            assert_type(text, str)
+            return text if meta is None else f"{meta.model}: {text}"
+        case InterruptRequested() as asked:
+            assert_type(asked.interrupt_id, str | None)
+            return asked.kind
+        case {"title": str(title)}:  # raw JSON, of a vendor's own type for example
+            return title
+        case _:
+            return str(event.data)
+
+
+def payloads_are_read_as_a_given_class(event: RunEvent) -> None:
+    assert_type(event.data_as(NodeFailed), NodeFailed)
+    assert_type(event.data_as(Vote).title, str)
+    assert_type(payload_model(event.type), type[TolerantModel] | None)
+
+
+def events_of_agents_are_narrowed(event: RunEvent) -> None:
+    assert_type(is_tool_called(event), bool)
+    assert_type(as_reasoning_delta(event), AgentReasoningDelta | None)
+    assert_type(as_decision(event), AgentDecided | OrchestratorDecided | None)
+    assert_type(as_memory_event(event), MemoryWritten | MemoryCompacted | AgentMemoryConsolidated | None)
 
 
 async def decide(interrupt: Interrupt) -> Mapping[str, Any] | None:

@@ -31,6 +31,8 @@ from openwop.models.event_types import EventType, canonical_event_type
 
 __all__ = ["ChunkMeta", "ChunkToolCall", "ChunkUsage", "EventPage", "EventType", "MessageChunk", "RunEvent"]
 
+_ClassOf = type[ModelT]  # within RunEvent, `type` is the type of the event
+
 
 class RunEvent(WireModel):
     """One entry of a run's event log.
@@ -83,12 +85,13 @@ class RunEvent(WireModel):
                     print(text, end="")
         """
         # Not a field and not a private attribute: either would cost each event that is read, and few are asked.
-        kept: tuple[Any, str, Any] | None = self.__dict__.get(_DATA)
+        own = vars(self)
+        kept: tuple[Any, str, Any] | None = own.get(_DATA)
         if kept is None or kept[0] is not self.payload or kept[1] != self.type:
-            kept = self.__dict__[_DATA] = (self.payload, self.type, _typed_payload(self))
+            kept = own[_DATA] = (self.payload, self.type, _typed_payload(self))
         return kept[2]
 
-    def data_as(self, model: type[ModelT]) -> ModelT:
+    def data_as(self, model: _ClassOf[ModelT]) -> ModelT:
         """The payload as ``model``, which may be a class of :mod:`openwop.models.payloads` or one of your own.
 
         Raises:

@@ -14,7 +14,7 @@ Example::
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from openwop.models.base import TolerantModel
 from openwop.models.event_types import EventType
@@ -110,37 +110,37 @@ def is_memory_event(event: RunEvent) -> bool:
 
 def as_reasoned(event: RunEvent) -> AgentReasoned | None:
     """The payload of ``agent.reasoned``: what counts, whatever deltas came before it (``capabilities.md``)."""
-    return _payload(event, EventType.AGENT_REASONED)
+    return cast("AgentReasoned | None", _payload(event, EventType.AGENT_REASONED))
 
 
 def as_reasoning_delta(event: RunEvent) -> AgentReasoningDelta | None:
     """The payload of ``agent.reasoning.delta``; its own ``sequence`` counts the pieces of one text."""
-    return _payload(event, EventType.AGENT_REASONING_DELTA)
+    return cast("AgentReasoningDelta | None", _payload(event, EventType.AGENT_REASONING_DELTA))
 
 
 def as_tool_called(event: RunEvent) -> AgentToolCalled | None:
     """The payload of ``agent.toolCalled``."""
-    return _payload(event, EventType.AGENT_TOOL_CALLED)
+    return cast("AgentToolCalled | None", _payload(event, EventType.AGENT_TOOL_CALLED))
 
 
 def as_tool_returned(event: RunEvent) -> AgentToolReturned | None:
     """The payload of ``agent.toolReturned``; ``call_id`` names the call that it answers."""
-    return _payload(event, EventType.AGENT_TOOL_RETURNED)
+    return cast("AgentToolReturned | None", _payload(event, EventType.AGENT_TOOL_RETURNED))
 
 
 def as_handoff(event: RunEvent) -> AgentHandoff | None:
     """The payload of ``agent.handoff``."""
-    return _payload(event, EventType.AGENT_HANDOFF)
+    return cast("AgentHandoff | None", _payload(event, EventType.AGENT_HANDOFF))
 
 
 def as_decision(event: RunEvent) -> AgentDecided | OrchestratorDecided | None:
     """The payload of ``agent.decided`` or ``runOrchestrator.decided``."""
-    return _payload(event, *_DECISIONS)
+    return cast("AgentDecided | OrchestratorDecided | None", _payload(event, *_DECISIONS))
 
 
 def as_memory_event(event: RunEvent) -> MemoryWritten | MemoryCompacted | AgentMemoryConsolidated | None:
     """The payload of an event that :func:`is_memory_event`."""
-    return _payload(event, *_MEMORY)
+    return cast("MemoryWritten | MemoryCompacted | AgentMemoryConsolidated | None", _payload(event, *_MEMORY))
 
 
 def _payload(event: RunEvent, *types: EventType) -> Any:
