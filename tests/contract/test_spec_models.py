@@ -59,7 +59,7 @@ def test_valid_instances_are_read_and_written_back_unchanged(name: str, data: st
 
 
 @pytest.mark.parametrize("name", PAYLOADS)
-@settings(max_examples=15, phases=PHASES)
+@settings(max_examples=10, phases=PHASES)
 @given(data=st.data())
 def test_valid_payloads_are_read_and_written_back_unchanged(name: str, data: st.DataObject) -> None:
     """The same for what events carry."""

@@ -118,7 +118,7 @@ def test_the_protocol_accepts_what_we_accept(name: str, data: st.DataObject) -> 
 
 
 @pytest.mark.parametrize("name", sorted(COUNTERPARTS.keys() & set(PAYLOADS)))
-@settings(max_examples=15, phases=PHASES, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10, phases=PHASES, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_the_protocol_accepts_the_payloads_that_we_accept(name: str, data: st.DataObject) -> None:
     """The same for what events carry."""
@@ -134,7 +134,7 @@ def test_we_accept_what_the_protocol_accepts(name: str, data: st.DataObject) -> 
 
 
 @pytest.mark.parametrize("name", sorted(COUNTERPARTS.keys() & set(PAYLOADS)))
-@settings(max_examples=15, phases=PHASES, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10, phases=PHASES, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_we_accept_the_payloads_that_the_protocol_accepts(name: str, data: st.DataObject) -> None:
     """The same for what events carry."""
