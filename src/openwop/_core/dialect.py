@@ -44,6 +44,16 @@ class Dialect:
     capabilities_etag_header: str
     stream_modes: frozenset[str]
     uncombinable_stream_modes: frozenset[str]
+    absent_statuses: frozenset[int]
+    """What a host answers to an operation that it does not offer."""
+    absent_codes: frozenset[str]
+    core_capabilities: frozenset[str]
+    """Capabilities that were a duty of every host before they could be advertised.  A host that says nothing of one of
+    them may well have it, so it is asked; only a host that says no is taken to mean no."""
+
+    def absent(self, status: int, code: str | None) -> bool:
+        """Whether an answer can mean that the host does not offer the operation."""
+        return status in self.absent_statuses or code in self.absent_codes
 
     def path(self, template: str, values: Mapping[str, str], *, versioned: bool = True) -> str:
         """The path of an operation: the prefix, and ``template`` with each ``{name}`` as one encoded segment."""
@@ -93,6 +103,9 @@ V1 = Dialect(
     capabilities_etag_header="Capabilities-Etag",
     stream_modes=frozenset({"values", "updates", "messages", "debug"}),
     uncombinable_stream_modes=frozenset({"values"}),
+    absent_statuses=frozenset({404, 501}),
+    absent_codes=frozenset({"capability_not_provided", "capability_required"}),
+    core_capabilities=frozenset({"runs.pauseResume", "replay"}),
 )
 
 DIALECTS: tuple[Dialect, ...] = (V1,)

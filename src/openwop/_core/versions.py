@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 from openwop._core.dialect import IMPLEMENTED_PROTOCOL_VERSION, SUPPORTED_MAJORS
 from openwop.errors import ProtocolVersionError
+from openwop.models.advertised import parse_version
 from openwop.models.discovery import Capabilities
 
 __all__ = ["choose_major", "parse_version"]
-
-_VERSION = re.compile(r"(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})")
-_LENIENT = re.compile(r"v?(\d{1,9})(?:\.(\d{1,9}))?(?:[.+-].*)?")
-
-
-def parse_version(text: str) -> tuple[int, int] | None:
-    """``"1.10"`` as ``(1, 10)``.  Spellings outside the grammar, such as ``"1"`` or ``"1.0.0"``, are read too."""
-    match = _VERSION.fullmatch(text) or _LENIENT.fullmatch(text.strip())
-    return (int(match[1]), int(match[2] or 0)) if match else None
 
 
 def choose_major(capabilities: Capabilities) -> int:
