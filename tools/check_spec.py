@@ -35,7 +35,7 @@ HTTP_METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "tra
 NOT_ON_THE_WIRE = {"Interrupt"}
 """Models that no host sends and none receives: the run handle makes them out of events."""
 
-NOT_OPERATIONS = {"discovery.supports"}
+NOT_OPERATIONS = {"discovery.require", "discovery.supports"}
 """Public methods of resource classes that answer from what is already known."""
 
 

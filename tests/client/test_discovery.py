@@ -170,6 +170,7 @@ async def test_the_hosts_openapi_document_is_plain_json(server: FaultServer, mak
     assert (await make_client(server).discovery.openapi())["openapi"] == "3.1.0"
 
 
+@pytest.mark.duty("B.27")
 async def test_a_stale_agreement_is_looked_at_again_off_the_hot_path(
     server: FaultServer, make_client: MakeClient, variant: str
 ) -> None:

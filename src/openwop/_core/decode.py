@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from types import NoneType
 from typing import Any, NamedTuple, TypeVar, cast, get_args, get_origin
@@ -13,6 +13,7 @@ from openwop._core.redact import excerpt, redact_text
 from openwop._core.trace import trace_id_of
 from openwop.errors import (
     CapabilityNotSupportedError,
+    NotFoundError,
     OpenwopError,
     ProtocolVersionError,
     ResponseDecodeError,
@@ -91,8 +92,12 @@ def decode_error(
     trace_id: str | None = None,
     idempotency_key: str | None = None,
     capability: str | None = None,
+    absent: Callable[[int, str | None], bool] | None = None,
 ) -> OpenwopError:
-    """The error for an answer that is not 2xx.  ``now`` is the Unix time, for a ``Retry-After`` date."""
+    """The error for an answer that is not 2xx.  ``now`` is the Unix time, for a ``Retry-After`` date.
+
+    ``absent``: whether this status with this code says that the host does not offer the operation.
+    """
     status, headers, content = answer
     code, message, details = _read_envelope(content)
     if status == 426:
@@ -114,6 +119,8 @@ def decode_error(
         "operation": operation,
     }
     kind = error_class(status, code)
+    if kind is NotFoundError and absent is not None and absent(status, code):
+        kind = CapabilityNotSupportedError
     shown = message or f"the host answered {status} without an error envelope: {excerpt(content)!r}"
     if issubclass(kind, CapabilityNotSupportedError):
         named = details.get("requiredCapability") or details.get("capability") or capability

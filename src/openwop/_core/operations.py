@@ -44,6 +44,8 @@ class Operation(Generic[T]):
     """Whether the API key is sent.  Calls by interrupt token carry none: the token is the credential."""
     capability: str | None = None
     """What the host must advertise; ``None`` for what every host has."""
+    names_item: bool = False
+    """Whether the body or the query names something that may not exist, as a placeholder in ``path`` always does."""
     versioned: bool = True
     success: frozenset[int] = frozenset({200})
     long_poll: bool = False

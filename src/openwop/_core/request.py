@@ -52,6 +52,10 @@ class ApiRequest:
     trace_id: str = ""
     attempt: int = 0
     """0 for the first attempt of the call, 1 for the first retry."""
+    names_item: bool = False
+    """Whether a 404 can mean that there is no such item, and not only that the host has no such operation."""
+    posture: tuple[str, str] | None = None
+    """A value that the host has to declare: ``("replay.modes", "branch")``."""
 
     @property
     def url(self) -> str:
@@ -62,7 +66,7 @@ class ApiRequest:
         """The same request with other headers.  Ten times as fast as ``dataclasses.replace``, once per attempt."""
         return ApiRequest(
             self.method, self.origin, self.target, headers, self.content, self.operation, self.retry, self.auth,
-            self.idempotency_key, self.capability, self.trace_id, self.attempt,
+            self.idempotency_key, self.capability, self.trace_id, self.attempt, self.names_item, self.posture,
         )  # fmt: skip
 
     def describe(self) -> str:
@@ -89,6 +93,7 @@ def build_request(
     body: RequestModel | None = None,
     headers: Mapping[str, str] | None = None,
     idempotency_key: str | None = None,
+    posture: tuple[str, str] | None = None,
 ) -> ApiRequest:
     """The request for one logical call.
 
@@ -124,6 +129,8 @@ def build_request(
         auth=operation.auth,
         idempotency_key=key,
         capability=operation.capability,
+        names_item="{" in operation.path or operation.names_item,
+        posture=posture,
     )
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import math
 import os
-import re
 import time
+from dataclasses import dataclass, replace
 
 import anyio
 import sniffio
@@ -15,14 +16,17 @@ import sniffio
 from openwop._core import operations as ops
 from openwop._core.decode import decode_success
 from openwop._core.dialect import dialect_for
-from openwop._core.request import build_request
+from openwop._core.freshness import Validators, has_changed, max_age_s, scoped_view
+from openwop._core.request import ApiRequest, build_request, raw_request
 from openwop._core.versions import choose_major
 from openwop._http.session import Session
 from openwop.errors import (
     ApiError,
     ConnectionFailedError,
     OpenwopError,
+    ProtocolVersionError,
     RequestTimeoutError,
+    RequestValidationError,
     ResponseDecodeError,
 )
 from openwop.models.discovery import Capabilities
@@ -32,40 +36,93 @@ __all__ = ["DiscoveryCache"]
 
 logger = logging.getLogger("openwop.discovery")
 
-_DEFAULT_MAX_AGE_S = 300.0
-_LONGEST_MAX_AGE_S = 24 * 3600.0
 _LOOK_AGAIN_S = 60.0
 _NEGOTIATION_TIMEOUT_S = 10.0
-_MAX_AGE = re.compile(r"(?:^|[,\s])max-age=(\d{1,9})")
+_NO_DOCUMENT = (ApiError, ConnectionFailedError, RequestTimeoutError, ResponseDecodeError)
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """Whose document it is: everybody's, or that of one credential."""
+
+    path: str = ops.GET_CAPABILITIES.path
+    credential: str | None = None
+    """A digest of the credential, which tells it from another one and is no secret."""
+
+
+_PUBLIC = _View()
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """One look at the document."""
+
+    view: _View
+    response: ApiResponse[Capabilities]
+    validators: Validators
 
 
 class DiscoveryCache:
-    """One per client, shared by its copies."""
+    """One per client, shared by its copies.
+
+    The public document is read without the credential.  Only where it says that each credential has a view of its own
+    is that view read as well, on the same origin, and kept for as long as the credential stays the same.
+    """
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._lock = anyio.Lock()
         self._pid = os.getpid()
-        self._etag: str | None = None
+        self._reading: _Reading | None = None
+        self._scoped_path: str | None = None
         self._fresh_until = -math.inf
+        self._read_at = -math.inf
+        self._in_vain_until = -math.inf
         self._agreed = False
         self._refresh: asyncio.Task[None] | None = None
-        self.capabilities: Capabilities | None = None
+        self.changes = 0
+        """How many times the host turned out to offer something else than before."""
+        session.shared.reconsider = self.reconsider
+
+    @property
+    def capabilities(self) -> Capabilities | None:
         """What is known of the host; ``None`` until it was read."""
-        self.response: ApiResponse[Capabilities] | None = None
+        return self._session.shared.capabilities
+
+    @property
+    def response(self) -> ApiResponse[Capabilities] | None:
         """The newest answer it came in."""
+        return self._reading.response if self._reading is not None else None
 
     async def get(self, *, refresh: bool = False, timeout: float | None = None) -> Capabilities:
         """The document, from memory while it is fresh; else revalidated with its ``ETag``."""
         known = self.capabilities
-        if known is not None and not refresh and time.monotonic() < self._fresh_until:
+        if known is not None and not refresh and await self._is_fresh():
             return known
         asked_at = time.monotonic()
         async with self._one_at_a_time():
             known = self.capabilities
-            if known is not None and self._fresh_until > asked_at and not refresh:
+            if known is not None and self._read_at > asked_at and not refresh:
                 return known  # someone else fetched it while this call waited
             return await self._fetch(timeout=timeout)
+
+    async def reconsider(self) -> None:
+        """Before a call is refused: look at the document again, unless it is fresh.
+
+        Nothing is raised when that fails: the call is then refused by what is known, and for a while nobody tries
+        again.
+        """
+        asked_at = time.monotonic()
+        if await self._is_fresh():
+            return
+        async with self._one_at_a_time():
+            if self._read_at > asked_at or asked_at < self._in_vain_until:
+                return
+            try:
+                await self._fetch(max_retries=0, timeout=self._short_timeout())
+            except _NO_DOCUMENT as error:
+                logger.debug("discovery could not be looked at again: %s", type(error).__name__)
+                self._in_vain_until = time.monotonic() + _LOOK_AGAIN_S
 
     async def negotiate(self) -> None:
         """Agree on the protocol's major; called before a call when that has not happened or is due again.
@@ -83,10 +140,8 @@ class DiscoveryCache:
                 return
             try:
                 if self.capabilities is None or time.monotonic() >= self._fresh_until:
-                    await self._fetch(
-                        max_retries=0, timeout=min(_NEGOTIATION_TIMEOUT_S, self._session.config.timeout)
-                    )
-            except (ConnectionFailedError, RequestTimeoutError, ResponseDecodeError, ApiError) as error:
+                    await self._fetch(max_retries=0, timeout=self._short_timeout())
+            except _NO_DOCUMENT as error:
                 logger.debug("no discovery document (%s); going on as protocol major 1", type(error).__name__)
                 shared.agreed_until = time.monotonic() + _LOOK_AGAIN_S
                 self._agreed = True
@@ -118,12 +173,10 @@ class DiscoveryCache:
             self._agree()
         except OpenwopError as error:
             logger.debug("discovery could not be looked at again: %s", type(error).__name__)
-            if not isinstance(
-                error, ApiError | ConnectionFailedError | RequestTimeoutError | ResponseDecodeError
-            ):
-                # No major in common any more: the next call finds that out for itself, and raises.
-                self._agreed = False
-                self._session.shared.agreed_until = 0.0
+            if not isinstance(error, _NO_DOCUMENT):
+                self._renegotiate()
+        except Exception as error:  # noqa: BLE001  # a boundary: the caller's own `api_key` function may raise anything
+            logger.debug("discovery could not be looked at again: api_key raised %s", type(error).__name__)
 
     async def aclose(self) -> None:
         """End the look in the background, if one is under way."""
@@ -133,24 +186,93 @@ class DiscoveryCache:
             with anyio.CancelScope(shield=True):
                 await asyncio.wait([task])
 
+    def _short_timeout(self) -> float:
+        return min(_NEGOTIATION_TIMEOUT_S, self._session.config.timeout)
+
+    async def _is_fresh(self) -> bool:
+        if self._reading is None or time.monotonic() >= self._fresh_until:
+            return False
+        view = self._reading.view
+        return view.credential is None or view.credential == await self._credential()
+
+    async def _credential(self) -> str | None:
+        key = await self._session.api_key(self._session.config.timeout)
+        return None if key is None else hashlib.sha256(key.encode()).hexdigest()
+
     async def _fetch(self, *, max_retries: int | None = None, timeout: float | None = None) -> Capabilities:
+        if self._scoped_path is None:
+            reading = await self._read(_PUBLIC, max_retries, timeout)
+            self._scoped_path = scoped_view(reading.response.data.to_wire(), _PUBLIC.path)
+            if self._scoped_path is None:
+                return self._publish(reading)
+        else:
+            reading = None
+        credential = await self._credential()
+        if credential is not None:
+            try:
+                view = _View(self._scoped_path, credential)
+                return self._publish(await self._read(view, max_retries, timeout))
+            except (*_NO_DOCUMENT, RequestValidationError) as error:
+                logger.debug("no discovery document for this credential: %s", type(error).__name__)
+        self._scoped_path = None  # the public document names it again
+        return self._publish(reading or await self._read(_PUBLIC, max_retries, timeout))
+
+    async def _read(self, view: _View, max_retries: int | None, timeout: float | None) -> _Reading:
         session = self._session
-        headers = {"If-None-Match": self._etag} if self._etag and self.capabilities is not None else None
-        request = build_request(
-            ops.GET_CAPABILITIES, session.dialect, session.config.base_url, headers=headers
-        )
+        known = self._reading if self._reading is not None and self._reading.view == view else None
+        etag = known.validators.etag if known is not None else None
+        request = self._request(view, etag)
         answer, sent = await session.send(request, timeout=timeout, max_retries=max_retries)
-        if answer.status != 304 or self.capabilities is None:
-            self.capabilities = decode_success(Capabilities, ops.GET_CAPABILITIES.id, answer)
-            self._etag = answer.headers.get("etag")
-        self._fresh_until = time.monotonic() + _max_age(answer.headers.get("cache-control", ""))
-        self.response = session.wrap(self.capabilities, answer, sent)
-        return self.capabilities
+        validators = Validators.of(answer.headers, session.dialect)
+        if answer.status == 304 and known is not None:
+            old = known.validators
+            if validators.capabilities in (None, old.capabilities):
+                return _Reading(view, session.wrap(known.response.data, answer, sent), old)
+            # The same bytes and another validator for what they mean: the bytes decide, all of them.
+            request = self._request(view, None)
+            answer, sent = await session.send(request, timeout=timeout, max_retries=max_retries)
+        document = decode_success(Capabilities, ops.GET_CAPABILITIES.id, answer)
+        return _Reading(view, session.wrap(document, answer, sent), validators)
 
+    def _request(self, view: _View, etag: str | None) -> ApiRequest:
+        session = self._session
+        headers = {"If-None-Match": etag} if etag else None
+        if view.path == _PUBLIC.path:
+            request = build_request(
+                ops.GET_CAPABILITIES, session.dialect, session.config.base_url, headers=headers
+            )
+            return request if view.credential is None else replace(request, auth=True)
+        return raw_request(
+            "GET", session.config.base_url, view.path, dialect=session.dialect, headers=headers
+        )
 
-def _max_age(cache_control: str) -> float:
-    directives = cache_control.lower()
-    if "no-store" in directives or "no-cache" in directives:
-        return 0.0
-    match = _MAX_AGE.search(directives)
-    return min(float(match[1]), _LONGEST_MAX_AGE_S) if match else _DEFAULT_MAX_AGE_S
+    def _publish(self, reading: _Reading) -> Capabilities:
+        """Make ``reading`` what is known, for everyone at once."""
+        shared, old, found = self._session.shared, self._reading, reading.response.data
+        self._reading = reading
+        self._read_at = time.monotonic()
+        self._in_vain_until = -math.inf
+        self._fresh_until = self._read_at + max_age_s(reading.response.headers.get("cache-control", ""))
+        shared.capabilities = found
+        if old is not None and old.response.data is not found:
+            same = old.response.data.to_wire() == found.to_wire()
+            before, after = old.validators, reading.validators
+            if old.view != reading.view:  # validators of two documents say nothing of each other
+                before = after = Validators()
+            if has_changed(before, after, same_document=same):
+                self._changed()
+        return found
+
+    def _changed(self) -> None:
+        self.changes += 1
+        logger.info("%s offers something else now", self._session.config.base_url)
+        if self._agreed and self._session.shared.negotiate is not None:
+            try:
+                self._agree()
+            except ProtocolVersionError:
+                self._renegotiate()
+
+    def _renegotiate(self) -> None:
+        """There is no major in common any more: the next call finds that out for itself, and raises."""
+        self._agreed = False
+        self._session.shared.agreed_until = 0.0

@@ -9,12 +9,14 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import anyio
 
 from openwop._core.decode import Answer, decode_error, decode_success
 from openwop._core.dialect import IMPLEMENTED_PROTOCOL_VERSION, V1, Dialect
+from openwop._core.gating import means_absent, refusal
 from openwop._core.notices import Notices
 from openwop._core.operations import Operation
 from openwop._core.redirect import MAX_REDIRECTS, REDIRECT_STATUSES, follow_redirect
@@ -36,6 +38,9 @@ from openwop.middleware import AttemptResponse, CallNext, Middleware
 from openwop.models.base import RequestModel
 from openwop.response import ApiResponse
 
+if TYPE_CHECKING:
+    from openwop.models.discovery import Capabilities
+
 __all__ = ["Session", "Shared"]
 
 T = TypeVar("T")
@@ -47,7 +52,7 @@ _ERROR_BODY_LIMIT = 1024 * 1024
 
 @dataclass(slots=True)
 class Shared:
-    """What copies of one client have in common: connections, retry budget, and the major agreed with the host."""
+    """What copies of one client have in common: connections, retry budget, and what is known of the host."""
 
     transport: Transport
     budget: RetryBudget = field(default_factory=RetryBudget)
@@ -56,6 +61,10 @@ class Shared:
     """Moment on the monotonic clock up to which the major is agreed; infinity when the caller fixed it."""
     negotiate: Callable[[], Awaitable[None]] | None = None
     notices: Notices = field(default_factory=Notices)
+    capabilities: Capabilities | None = None
+    """What the host said of itself, replaced as a whole by each newer document; ``None`` until it was read."""
+    reconsider: Callable[[], Awaitable[None]] | None = None
+    """Look at the document again if it may be out of date: asked before a call is refused because of it."""
 
 
 class Session:
@@ -95,11 +104,13 @@ class Session:
         timeout: float | None = None,
         hold_s: float = 0.0,
         idempotency_key: str | None = None,
+        posture: tuple[str, str] | None = None,
         answers: list[ApiResponse[Any]] | None = None,
     ) -> T:
         """One logical call of ``operation``, retried as its retry class allows.
 
         ``hold_s``: how long the host may hold the answer back (long poll), on top of every time limit.
+        ``posture``: a value that the host has to declare, see :class:`ApiRequest`.
         ``answers``: where to put the result together with what came with it, for who asks for that.
         """
 
@@ -107,6 +118,7 @@ class Session:
             return build_request(
                 operation, dialect, self.config.base_url,
                 path=path, query=query, body=body, headers=headers, idempotency_key=idempotency_key,
+                posture=posture,
             )  # fmt: skip
 
         spoken = self.dialect
@@ -156,9 +168,11 @@ class Session:
     async def open_stream(self, request: ApiRequest, *, timeout: float | None = None) -> StreamResponse:
         """One attempt of a stream request, without retries; raises the typed error of anything but a 2xx answer."""
         await self.ready()
+        if request.capability is not None:
+            await self._admit(request)
         request.trace_id = request.trace_id or self._trace_id or new_trace_id()
         limit = self.config.timeout if timeout is None else checked_timeout(timeout)
-        key = await self._api_key(limit) if request.auth else None
+        key = await self.api_key(limit) if request.auth else None
         return await self._attempt_stream(request, key, limit)
 
     async def open_stream_retrying(self, request: ApiRequest) -> StreamResponse:
@@ -177,13 +191,15 @@ class Session:
         attempt: Callable[[ApiRequest, str | None, float], Awaitable[T]],
     ) -> T:
         """Call ``attempt(request, key, seconds left)`` until it returns, or the policy says to raise its error."""
+        if request.capability is not None:
+            await self._admit(request)
         request.trace_id = request.trace_id or self._trace_id or new_trace_id()
         started = time.monotonic()
         spent = 0
         renewed = False
         while True:
             left = policy.total_timeout - (time.monotonic() - started)
-            key = await self._api_key(left) if request.auth else None
+            key = await self.api_key(left) if request.auth else None
             try:
                 result = await attempt(request, key, policy.total_timeout - (time.monotonic() - started))
             except (ConnectionFailedError, RequestTimeoutError) as trouble:
@@ -192,7 +208,7 @@ class Session:
             except ApiError as refusal:
                 if refusal.status == 401 and callable(self.config.api_key) and not renewed:
                     renewed = True
-                    if await self._api_key(left) != key:
+                    if await self.api_key(left) != key:
                         continue  # the token was rotated as the request went out
                 error = refusal
                 failure = _failure(refusal)
@@ -217,6 +233,15 @@ class Session:
             except BaseException:
                 self.shared.budget.give_back(decision.cost)  # cancelled: this retry puts no load on the host
                 raise
+
+    async def _admit(self, request: ApiRequest) -> None:
+        """Refuse what the host is known not to offer, after a second look if what is known may be out of date."""
+        refused = refusal(request, self.dialect, self.shared.capabilities)
+        if refused is not None and self.shared.reconsider is not None:
+            await self.shared.reconsider()
+            refused = refusal(request, self.dialect, self.shared.capabilities)
+        if refused is not None:
+            raise refused
 
     async def _attempt(
         self, request: ApiRequest, key: str | None, per_attempt: float, time_left: float, long_poll: bool
@@ -307,7 +332,8 @@ class Session:
             headers["Authorization"] = f"Bearer {key}"
         return request.with_headers(headers)
 
-    async def _api_key(self, limit: float) -> str | None:
+    async def api_key(self, limit: float) -> str | None:
+        """The credential as it is now; a callable has ``limit`` seconds to give it."""
         source = self.config.api_key
         if not callable(source):
             return source.get() if source is not None else None
@@ -328,6 +354,7 @@ class Session:
         return decode_error(
             request.operation, answer, now=time.time(), trace_id=request.trace_id,
             idempotency_key=request.idempotency_key, capability=request.capability,
+            absent=partial(means_absent, request, dialect=self.dialect, known=self.shared.capabilities),
         )  # fmt: skip
 
 

@@ -40,10 +40,11 @@ class AsyncResource:
         timeout: float | None = None,
         hold_s: float = 0.0,
         idempotency_key: str | None = None,
+        posture: tuple[str, str] | None = None,
     ) -> T:
         return await self._session.call(
             operation, path=path, query=query, body=body, headers=headers, timeout=timeout,
-            hold_s=hold_s, idempotency_key=idempotency_key, answers=self._answers,
+            hold_s=hold_s, idempotency_key=idempotency_key, posture=posture, answers=self._answers,
         )  # fmt: skip
 
 

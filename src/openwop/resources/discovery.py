@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from openwop._core import operations as ops
+from openwop._core.gating import NOT_OFFERED
+from openwop._core.request import refuse
+from openwop._core.versions import choose_major
 from openwop._http.discovery import DiscoveryCache
 from openwop._http.session import Session
+from openwop.errors import CapabilityNotSupportedError
+from openwop.models.base import ModelMismatch
 from openwop.models.discovery import Capabilities
 from openwop.resources._base import AsyncResource, raw
 
@@ -67,6 +73,61 @@ class AsyncDiscovery(AsyncResource):
                 fork = await run.fork(mode="replay")
         """
         return (await self._cache.get()).supports(name)
+
+    async def require(
+        self,
+        *capabilities: str,
+        protocol: str | None = None,
+        envelopes: Iterable[str] = (),
+        runtime: Iterable[str] = (),
+        limits: Mapping[str, float] | None = None,
+    ) -> Capabilities:
+        """Check once, when a program starts, that the host has all it needs; gives the document.
+
+        Arguments as in :meth:`Capabilities.missing`, which tells without raising.
+
+        Raises:
+            CapabilityNotSupportedError: something is missing; the text names all of it, ``capability`` the first.
+            ProtocolVersionError: the host demands a newer client, or speaks no major that this one speaks.
+
+        Protocol: ``capabilities.md``.
+
+        Example::
+
+            await client.discovery.require("replay", limits={"maxRunDurationMs": 3_600_000})
+        """
+        found = await self._cache.get()
+        choose_major(found)
+        try:
+            missing = found.missing(
+                *capabilities, protocol=protocol, envelopes=envelopes, runtime=runtime, limits=limits
+            )
+        except ModelMismatch as mismatch:
+            refuse("", mismatch)
+        if missing:
+            raise CapabilityNotSupportedError(
+                None,
+                NOT_OFFERED,
+                f"the host lacks what is needed: {'; '.join(missing)}",
+                capability=missing[0],
+            )
+        return found
+
+    @property
+    def changes(self) -> int:
+        """How many times the host turned out to offer something else than before; 0 until that happens.
+
+        A program that runs for long compares it now and then, and asks :meth:`supports` again when it has grown.  What
+        a run in hand was started with stays as it is.
+
+        Example::
+
+            seen = client.discovery.changes
+            await client.discovery.capabilities()
+            if client.discovery.changes != seen:
+                ...
+        """
+        return self._cache.changes
 
 
 class AsyncDiscoveryWithRawResponse:

@@ -400,6 +400,7 @@ class AsyncRuns(AsyncResource):
 
         Raises:
             RequestValidationError: a branch without ``from_seq``, a replay with ``overlay``.
+            CapabilityNotSupportedError: the host cannot fork runs, or not in this mode.
             InvalidRequestError: ``from_seq`` is not in the source's log.  GoneError: it is past retention.
 
         Protocol: ``replay.md``.
@@ -414,6 +415,7 @@ class AsyncRuns(AsyncResource):
             ops.FORK_RUN,
             path={"runId": run_id},
             body=request,
+            posture=("replay.modes", mode),
             idempotency_key=idempotency_key,
             timeout=timeout,
         )
