@@ -117,6 +117,10 @@ def test_links_between_the_pages_lead_somewhere() -> None:
 
 # Each example, and a pattern that what it prints has to match as a whole.
 OUTPUTS = {
+    "capabilities.py": (
+        r"runs can be paused\nforks: replay, branch\nexactly once in all regions: False\n"
+        r"the host lacks what is needed: acme\.teleport; limits\.schemaRounds: 2 is less than 1000\n"
+    ),
     "quickstart.py": r"0 run\.started\n(?:\d+ [\w.-]+\n)+completed\n",
     "approval.py": r"\S+ asks for approval\nwith a callback: completed\nby hand: completed\n",
     "stream_text.py": r"Nothing was lost\.\n",

@@ -24,7 +24,14 @@ from openwop import (
     is_terminal_status,
 )
 from openwop.devhost import DevHost
-from openwop.models import TolerantModel, as_decision, as_memory_event, as_reasoning_delta, is_tool_called
+from openwop.models import (
+    Capabilities,
+    TolerantModel,
+    as_decision,
+    as_memory_event,
+    as_reasoning_delta,
+    is_tool_called,
+)
 from openwop.models.payloads import (
     AgentDecided,
     AgentMemoryConsolidated,
@@ -68,6 +75,19 @@ async def resources_return_models(client: AsyncOpenwopClient) -> None:
     assert_type((await client.runs.bulk_cancel(["a", "b"], reason="done")).results[0].run_id, str)
     assert_type(await client.runs.with_raw_response.get("r"), ApiResponse[RunSnapshot])
     assert_type(client.with_options(timeout=2.0, max_retries=1), AsyncOpenwopClient)
+
+
+async def discovery_tells_what_a_host_offers(client: AsyncOpenwopClient) -> None:
+    assert_type(await client.discovery.supports("replay"), bool)
+    capabilities = await client.discovery.require("replay", runtime=["x"], limits={"maxNodeExecutions": 5})
+    assert_type(capabilities, Capabilities)
+    assert_type(capabilities.advertises("replay"), bool | None)
+    assert_type(capabilities.declares("replay.modes", "branch"), bool)
+    assert_type(capabilities.posture("idempotency.crossRegion"), str | None)
+    assert_type(capabilities.missing("feedback", protocol="1.1"), tuple[str, ...])
+    assert_type(capabilities.fork_modes, tuple[str, ...])
+    assert_type(capabilities.profiles, frozenset[str])
+    assert_type(client.discovery.changes, int)
 
 
 async def each_mode_has_its_own_items(client: AsyncOpenwopClient, run: AsyncRun) -> None:
