@@ -35,8 +35,8 @@ HTTP_METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "tra
 NOT_ON_THE_WIRE = {"Interrupt"}
 """Models that no host sends and none receives: the run handle makes them out of events."""
 
-NOT_OPERATIONS = {"discovery.require", "discovery.supports"}
-"""Public methods of resource classes that answer from what is already known."""
+NOT_OPERATIONS = {"discovery.require", "discovery.supports", "workspace.edit"}
+"""Public methods of resource classes that answer from what is already known, or are made of several operations."""
 
 
 # --------------------------------------------------------------------------------------------- reading the document

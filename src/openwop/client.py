@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     import httpx
 
     from openwop.handles import AsyncRun
+    from openwop.resources.a2a import AsyncA2a
+    from openwop.resources.content import AsyncContent
+    from openwop.resources.triggers import AsyncTriggers
+    from openwop.resources.workspace import AsyncWorkspace
 
 __all__ = ["AsyncOpenwopClient"]
 
@@ -187,6 +191,34 @@ class AsyncOpenwopClient:
     def interrupts(self) -> AsyncInterrupts:
         """Interrupts, by run and node or by token."""
         return AsyncInterrupts(self._session)
+
+    @cached_property
+    def workspace(self) -> AsyncWorkspace:
+        """Files that the host keeps."""
+        from openwop.resources.workspace import AsyncWorkspace
+
+        return AsyncWorkspace(self._session)
+
+    @cached_property
+    def content(self) -> AsyncContent:
+        """Pages in several languages."""
+        from openwop.resources.content import AsyncContent
+
+        return AsyncContent(self._session)
+
+    @cached_property
+    def triggers(self) -> AsyncTriggers:
+        """Events from outside that start runs."""
+        from openwop.resources.triggers import AsyncTriggers
+
+        return AsyncTriggers(self._session)
+
+    @cached_property
+    def a2a(self) -> AsyncA2a:
+        """Runs as tasks of the Agent2Agent protocol."""
+        from openwop.resources.a2a import AsyncA2a
+
+        return AsyncA2a(self._session)
 
     async def start(
         self,

@@ -23,6 +23,11 @@ def _percent_encode(value: str) -> str:
     return quote(value, safe="")
 
 
+def _percent_encode_path(value: str) -> str:
+    """Encode the path of a file, which may be several segments."""
+    return quote(value, safe="/")
+
+
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """Spellings of one protocol major."""
@@ -32,6 +37,8 @@ class Dialect:
     version_headers: Mapping[str, str]
     """Headers that select this major, on versioned paths."""
     encode_path_id: Callable[[str], str]
+    encode_file_path: Callable[[str], str]
+    """For the one variable of a path that is no id: ``{path}``, the name of a workspace file."""
     idempotency_key_header: str
     idempotent_replay_header: str
     dedup_header: str
@@ -56,10 +63,14 @@ class Dialect:
         return status in self.absent_statuses or code in self.absent_codes
 
     def path(self, template: str, values: Mapping[str, str], *, versioned: bool = True) -> str:
-        """The path of an operation: the prefix, and ``template`` with each ``{name}`` as one encoded segment."""
+        """The path of an operation: the prefix, and ``template`` with each ``{name}`` as one encoded segment.
+
+        ``{path}``, which names a file, may be several segments.
+        """
         path = template
         for name, value in values.items():
-            path = path.replace("{" + name + "}", self.encode_path_id(value))
+            encode = self.encode_file_path if name == "path" else self.encode_path_id
+            path = path.replace("{" + name + "}", encode(value))
         return self.path_prefix + path if versioned else path
 
     @property
@@ -91,6 +102,7 @@ V1 = Dialect(
     path_prefix="/v1",
     version_headers={},
     encode_path_id=_percent_encode,
+    encode_file_path=_percent_encode_path,
     idempotency_key_header="Idempotency-Key",
     idempotent_replay_header="openwop-Idempotent-Replay",
     dedup_header="X-Dedup",

@@ -164,6 +164,58 @@ RESOLVE_TOKEN = _keyed(
     lambda: models.ResolveInterruptRequest, lambda: models.InterruptResolution, auth=False,
 )  # fmt: skip
 
+LIST_WORKSPACE_FILES = Operation(
+    "listWorkspaceFiles", "GET", "/host/workspace/files", "workspace.list", lambda: models.WorkspaceFileList,
+    capability="workspace",
+)  # fmt: skip
+GET_WORKSPACE_FILE = Operation(
+    "getWorkspaceFile", "GET", "/host/workspace/files/{path}", "workspace.get", lambda: models.WorkspaceFile,
+    capability="workspace",
+)  # fmt: skip
+PUT_WORKSPACE_FILE = _keyed(
+    "putWorkspaceFile", "/host/workspace/files/{path}", "workspace.put",
+    lambda: models.PutWorkspaceFileRequest, lambda: models.WorkspaceFile, method="PUT", capability="workspace",
+)  # fmt: skip
+DELETE_WORKSPACE_FILE: Operation[None] = Operation(
+    "deleteWorkspaceFile", "DELETE", "/host/workspace/files/{path}", "workspace.delete", lambda: type(None),
+    retry="keyed", idempotent=True, capability="workspace", success=frozenset({204}),
+)  # fmt: skip
+GET_CONTENT_PAGE = Operation(
+    "getContentPage", "GET", "/content/pages/{slug}", "content.page", lambda: models.DeliveredContent,
+    auth=False, capability="content",
+)  # fmt: skip
+LIST_CONTENT_PAGES = Operation(
+    "listContentPages", "GET", "/content/pages", "content.pages", lambda: list[models.ContentPage],
+    capability="content",
+)  # fmt: skip
+# Content takes no Idempotency-Key. A page that is created twice is a second page, or an error; a section or settings
+# that are written twice are the same section and the same settings.
+CREATE_CONTENT_PAGE = Operation(
+    "createContentPage", "POST", "/content/pages", "content.create_page", lambda: models.ContentPage,
+    takes=lambda: models.CreateContentPageRequest, retry="never", capability="content", success=frozenset({201}),
+)  # fmt: skip
+PUT_CONTENT_SECTION = Operation(
+    "putContentSection", "PUT", "/content/pages/{pageId}/sections/{sectionId}", "content.put_section",
+    lambda: models.ContentSection, takes=lambda: models.PutContentSectionRequest, capability="content",
+)  # fmt: skip
+GET_CONTENT_SETTINGS = Operation(
+    "getContentSettings", "GET", "/content/settings", "content.settings", lambda: models.ContentSettings,
+    capability="content",
+)  # fmt: skip
+PUT_CONTENT_SETTINGS = Operation(
+    "putContentSettings", "PUT", "/content/settings", "content.update_settings", lambda: models.ContentSettings,
+    takes=lambda: models.PutContentSettingsRequest, capability="content",
+)  # fmt: skip
+CREATE_TRIGGER_SUBSCRIPTION = _keyed(
+    "createTriggerSubscription", "/trigger-subscriptions", "triggers.create",
+    lambda: models.CreateTriggerSubscriptionRequest, lambda: models.TriggerSubscriptionCreated,
+    capability="triggerBridge.ingestion.registrationEndpoint", success=frozenset({201}),
+)  # fmt: skip
+GET_A2A_TASK_STATE = Operation(
+    "getA2ATaskState", "GET", "/host/sample/a2a/tasks/{taskId}", "a2a.task", lambda: models.A2aTaskState,
+    capability="a2a.durableTasks",
+)  # fmt: skip
+
 OPERATIONS: tuple[Operation[Any], ...] = (
     GET_CAPABILITIES,
     GET_OPENAPI,
@@ -181,4 +233,16 @@ OPERATIONS: tuple[Operation[Any], ...] = (
     RESOLVE_INTERRUPT,
     INSPECT_TOKEN,
     RESOLVE_TOKEN,
+    LIST_WORKSPACE_FILES,
+    GET_WORKSPACE_FILE,
+    PUT_WORKSPACE_FILE,
+    DELETE_WORKSPACE_FILE,
+    GET_CONTENT_PAGE,
+    LIST_CONTENT_PAGES,
+    CREATE_CONTENT_PAGE,
+    PUT_CONTENT_SECTION,
+    GET_CONTENT_SETTINGS,
+    PUT_CONTENT_SETTINGS,
+    CREATE_TRIGGER_SUBSCRIPTION,
+    GET_A2A_TASK_STATE,
 )

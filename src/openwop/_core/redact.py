@@ -32,7 +32,7 @@ _SECRET_ENDINGS = (
     *("token", "secret", "password", "passwd", "passphrase", "authorization", "cookie", "bearer", "jwt"),
     *("apikey", "accesskey", "secretkey", "privatekey", "signingkey", "idempotencykey"),
     *("credential", "credentials"),
-    "ingesturl",  # the URL of a trigger subscription is shown once and is all that guards it
+    *("ingesturl", "ingestaddress"),  # where a trigger listens: shown once, and all that guards it
 )
 _SECRET_QUERY_NAMES = frozenset({"auth", "code", "key", "sig", "pwd"})
 _SECRET_QUERY_ENDINGS = (*_SECRET_ENDINGS, "signature")

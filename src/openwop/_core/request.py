@@ -15,7 +15,7 @@ from openwop._core.redact import redact_headers, redact_url
 from openwop._core.trace import trace_id_of
 from openwop.errors import RequestValidationError
 from openwop.models.base import ModelMismatch, RequestModel
-from openwop.models.checks import check_id
+from openwop.models.checks import check_file_path, check_id
 
 __all__ = ["ApiRequest", "build_request", "check_path_value", "checked_headers", "raw_request", "refuse"]
 
@@ -25,8 +25,9 @@ _MAX_TOKEN_LENGTH = 8192
 _SPELLINGS = {
     name.lower(): name
     for name in (
-        "Accept", "Accept-Encoding", "Authorization", "Cache-Control", "Content-Type", "If-None-Match", "Last-Event-ID",
-        "User-Agent", "traceparent", *(name for dialect in DIALECTS for name in dialect.request_headers),
+        "Accept", "Accept-Encoding", "Accept-Language", "Authorization", "Cache-Control", "Content-Type", "If-Match",
+        "If-None-Match", "Last-Event-ID", "User-Agent", "traceparent",
+        *(name for dialect in DIALECTS for name in dialect.request_headers),
     )
 }  # fmt: skip
 _CAPITAL = re.compile(r"(?<!^)([A-Z])")
@@ -233,6 +234,8 @@ def check_path_value(name: str, value: str) -> None:
         problem = (
             None if 0 < len(value) <= _MAX_TOKEN_LENGTH and value not in (".", "..") else "is not a token"
         )
+    elif name == "path":
+        problem = check_file_path(value)
     else:
         problem = check_id(value)
     if problem is None:

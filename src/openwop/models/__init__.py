@@ -9,7 +9,24 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from openwop.models.a2a import (
+        A2aPushConfig,
+        A2aTaskState,
+    )
     from openwop.models.base import ModelMismatch, RequestModel, TolerantModel, WireModel
+    from openwop.models.content import (
+        ContentPage,
+        ContentSection,
+        ContentSettings,
+        CreateContentPageRequest,
+        DeliveredContent,
+        DeliveredPage,
+        DeliveredSection,
+        LanguageAlternate,
+        PageSeo,
+        PutContentSectionRequest,
+        PutContentSettingsRequest,
+    )
     from openwop.models.discovery import (
         Capabilities,
         CapabilityLimits,
@@ -86,6 +103,14 @@ if TYPE_CHECKING:
         RunSnapshot,
         is_terminal_status,
     )
+    from openwop.models.triggers import (
+        CreateTriggerSubscriptionRequest,
+        TriggerBinding,
+        TriggerRetryPolicy,
+        TriggerSubscription,
+        TriggerSubscriptionCreated,
+        TriggerVerification,
+    )
     from openwop.models.workflows import (
         ChannelDeclaration,
         ConnectionPortValue,
@@ -103,11 +128,25 @@ if TYPE_CHECKING:
         WorkflowTrigger,
         WorkflowVariable,
     )
+    from openwop.models.workspace import (
+        PutWorkspaceFileRequest,
+        WorkspaceFile,
+        WorkspaceFileInfo,
+        WorkspaceFileList,
+    )
 
 # Which names live in which module of this package.
 _NAMES: dict[str, str] = {
+    "a2a": """
+        A2aPushConfig A2aTaskState
+    """,
     "base": """
         ModelMismatch RequestModel TolerantModel WireModel
+    """,
+    "content": """
+        ContentPage ContentSection ContentSettings CreateContentPageRequest DeliveredContent
+        DeliveredPage DeliveredSection LanguageAlternate PageSeo PutContentSectionRequest
+        PutContentSettingsRequest
     """,
     "discovery": """
         Capabilities CapabilityLimits
@@ -132,16 +171,25 @@ _NAMES: dict[str, str] = {
         RunCancelled RunCost RunCreated RunDiff RunError RunEventDiff RunForked RunMetrics
         RunOptions RunOwner RunPaused RunResumed RunSnapshot is_terminal_status
     """,
+    "triggers": """
+        CreateTriggerSubscriptionRequest TriggerBinding TriggerRetryPolicy TriggerSubscription
+        TriggerSubscriptionCreated TriggerVerification
+    """,
     "workflows": """
         ChannelDeclaration ConnectionPortValue EdgeCondition ExpressionPortValue NodeGroup PortValue
         StaticPortValue VariablePortValue WorkflowDefinition WorkflowEdge WorkflowMetadata
         WorkflowNode WorkflowSettings WorkflowTrigger WorkflowVariable
+    """,
+    "workspace": """
+        PutWorkspaceFileRequest WorkspaceFile WorkspaceFileInfo WorkspaceFileList
     """,
 }
 _HOMES: dict[str, str] = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = [
     "TERMINAL_STATUSES",
+    "A2aPushConfig",
+    "A2aTaskState",
     "ApprovalData",
     "ApprovalDecision",
     "BulkCancelRequest",
@@ -157,11 +205,19 @@ __all__ = [
     "ClarificationData",
     "ClarificationQuestion",
     "ConnectionPortValue",
+    "ContentPage",
+    "ContentSection",
+    "ContentSettings",
     "ConversationCloseData",
     "ConversationExchangeData",
     "ConversationStartData",
+    "CreateContentPageRequest",
     "CreateRunRequest",
+    "CreateTriggerSubscriptionRequest",
     "CustomInterruptData",
+    "DeliveredContent",
+    "DeliveredPage",
+    "DeliveredSection",
     "EdgeCondition",
     "ErrorEnvelope",
     "EventPage",
@@ -172,12 +228,17 @@ __all__ = [
     "Interrupt",
     "InterruptData",
     "InterruptResolution",
+    "LanguageAlternate",
     "LowConfidenceData",
     "MessageChunk",
     "ModelMismatch",
     "NodeGroup",
+    "PageSeo",
     "PauseRunRequest",
     "PortValue",
+    "PutContentSectionRequest",
+    "PutContentSettingsRequest",
+    "PutWorkspaceFileRequest",
     "RefineFeedback",
     "RequestModel",
     "Residency",
@@ -200,6 +261,11 @@ __all__ = [
     "StaticPortValue",
     "SuspendRequest",
     "TolerantModel",
+    "TriggerBinding",
+    "TriggerRetryPolicy",
+    "TriggerSubscription",
+    "TriggerSubscriptionCreated",
+    "TriggerVerification",
     "VariablePortValue",
     "WireModel",
     "WorkflowDefinition",
@@ -209,6 +275,9 @@ __all__ = [
     "WorkflowSettings",
     "WorkflowTrigger",
     "WorkflowVariable",
+    "WorkspaceFile",
+    "WorkspaceFileInfo",
+    "WorkspaceFileList",
     "as_decision",
     "as_handoff",
     "as_memory_event",

@@ -193,7 +193,7 @@ def _list_reader(model: type[BaseModel]) -> TypeAdapter[Any]:
     return TypeAdapter(maybe_list)
 
 
-def check(model: type[ModelT], **values: Any) -> ModelT:
+def check(model: type[ModelT], /, **values: Any) -> ModelT:
     """Build a request model from Python arguments, leaving out those that are ``None``.
 
     Raises :class:`ModelMismatch` for the first value that the protocol would refuse.

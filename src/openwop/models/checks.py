@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -11,6 +12,10 @@ MAX_TAG_LENGTH = 256
 MAX_METADATA_DEPTH = 4
 MAX_METADATA_BYTES = 8192
 MAX_ID_LENGTH = 128
+
+FILE_PATH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,255}", re.ASCII)
+LOCALE = re.compile(r"[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?", re.ASCII)
+SLUG = re.compile(r"[a-z][a-z0-9-]*", re.ASCII)
 
 _SCALARS = (str, int, float, bool, type(None))
 
@@ -60,6 +65,34 @@ def check_id(value: str) -> str | None:
     if len(value) > MAX_ID_LENGTH:
         return f"must have at most {MAX_ID_LENGTH} characters, not {len(value)}"
     return None
+
+
+def check_file_path(path: str) -> str | None:
+    """What is wrong with the path of a workspace file, or ``None``."""
+    if not FILE_PATH.fullmatch(path):
+        return (
+            "must be 1 to 256 letters, digits, '.', '_', '-' and '/', and begin with a letter or a digit,"
+            " e.g. 'notes/today.md'"
+        )
+    if ".." in path or "." in path.split("/"):
+        return "must not hold '..', nor '.' between slashes"
+    return None
+
+
+def check_locale(locale: str) -> str:
+    """A language tag as content has them: language, maybe script, maybe region."""
+    if not LOCALE.fullmatch(locale):
+        raise ValueError("must be a language tag such as 'de', 'pt-BR' or 'zh-Hant-TW'")
+    return locale
+
+
+def check_slug(slug: str) -> str:
+    """The name of a page in a URL."""
+    if not SLUG.fullmatch(slug):
+        raise ValueError(
+            "must be lower case letters, digits and '-', beginning with a letter, e.g. 'about-us'"
+        )
+    return slug
 
 
 def encode(value: Any) -> bytes:

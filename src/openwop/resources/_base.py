@@ -11,10 +11,10 @@ from openwop._core.operations import Operation
 from openwop._core.request import refuse
 from openwop._http.session import Session
 from openwop.errors import RequestValidationError
-from openwop.models.base import ModelMismatch, RequestModel, check
+from openwop.models.base import ModelMismatch, RequestModel, WireModel, check
 from openwop.response import ApiResponse
 
-__all__ = ["AsyncResource", "body", "raw"]
+__all__ = ["AsyncResource", "body", "document", "raw"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -48,12 +48,26 @@ class AsyncResource:
         )  # fmt: skip
 
 
-def body(model: type[RequestT], **values: Any) -> RequestT:
+def body(model: type[RequestT], /, **values: Any) -> RequestT:
     """The body of a call from the caller's arguments; what the protocol would refuse raises before any I/O."""
     try:
         return check(model, **values)
     except ModelMismatch as mismatch:
         refuse("", mismatch)
+
+
+def document(model: type[RequestT], argument: str, given: Any) -> RequestT:
+    """The body of a call from what the caller gave whole: the model, a document as it was read, or a dict.
+
+    What a host added to a document that was read is left out, since it would be refused.
+    """
+    if isinstance(given, model):
+        return given
+    if isinstance(given, WireModel):
+        given = given.model_dump(mode="json", by_alias=True, exclude=set(given.model_extra or ()))
+    if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in cast("Any", given)):
+        raise RequestValidationError(argument, f"must be a {model.__name__} or a dict with its fields")
+    return body(model, **cast("Mapping[str, Any]", given))
 
 
 def raw(
