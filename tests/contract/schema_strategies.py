@@ -30,7 +30,8 @@ COMBINATORS = {"$ref", "allOf", "anyOf", "oneOf", "if", "then", "else"}
 GENERATED = {
     "type", "const", "enum", "format", "pattern", "minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum",
     "exclusiveMaximum", "items", "minItems", "maxItems", "uniqueItems", "properties", "required",
-    "additionalProperties", "unevaluatedProperties", "minProperties", "maxProperties", "x-openwop-known-values",
+    "additionalProperties", "unevaluatedProperties", "minProperties", "maxProperties", "propertyNames",
+    "x-openwop-known-values",
 }  # fmt: skip
 JUDGED = {"not", "x-openwop-max-depth", "x-openwop-max-bytes"}
 """Keywords that instances are not built from: those that break them are thrown away."""
@@ -347,8 +348,10 @@ class InstanceStrategies:
         typed = any(isinstance(item, Mapping) for item in extra)
         if closed or not (self.unknown_properties or typed):
             return base
+        rules = [part["propertyNames"] for part in parts if "propertyNames" in part]
+        unknown_names = self._all_of(rules) if rules else UNKNOWN_NAMES
         others = st.dictionaries(
-            UNKNOWN_NAMES.filter(lambda name: name not in names), self._all_of(extra), max_size=2
+            unknown_names.filter(lambda name: name not in names), self._all_of(extra), max_size=2
         )
         return st.builds(lambda more, own: {**more, **own}, others, base)
 
