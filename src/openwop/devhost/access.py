@@ -22,6 +22,10 @@ SCOPES = frozenset(
         "artifacts:read",
         "approvals:respond",
         "webhooks:manage",
+        "workspace:read",
+        "workspace:write",
+        "content:read",
+        "content:write",
     }
 )
 TEST_KEY_PREFIX = "hk_test_"
@@ -81,6 +85,10 @@ class KeyRing:
     def first(self) -> ApiKey:
         """Return the oldest key that is still accepted."""
         return next(iter(self._keys.values()))
+
+    def accepts(self, key: ApiKey) -> bool:
+        """Tell whether a key is still accepted."""
+        return self._keys.get(key.key) == key
 
     def authenticate(self, authorization: str | None) -> ApiKey:
         """Find the key of an ``Authorization`` header.

@@ -15,7 +15,15 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
-from openwop.devhost import api_events, api_interrupts, api_runs
+from openwop.devhost import (
+    api_a2a,
+    api_content,
+    api_events,
+    api_interrupts,
+    api_runs,
+    api_triggers,
+    api_workspace,
+)
 from openwop.devhost.errors import HostError
 from openwop.devhost.json_values import JsonObject, encode
 from openwop.devhost.routing import (
@@ -38,7 +46,7 @@ _VERSIONED_ROOTS = frozenset(
     " trigger-subscriptions packs-test".split()
 )
 #: Optional surfaces that say 501 when a host does not have them; all others say 404.
-_ABSENT_501 = ("annotations", "workspace", "prompts", "content", "trigger-subscriptions", "a2a")
+_ABSENT_501 = ("annotations", "prompts")
 
 
 def create_app(
@@ -63,6 +71,10 @@ def create_app(
         *api_runs.OPERATIONS,
         *api_events.operations(keepalive_s),
         *api_interrupts.OPERATIONS,
+        *api_workspace.OPERATIONS,
+        *api_content.OPERATIONS,
+        *api_triggers.OPERATIONS,
+        *api_a2a.OPERATIONS,
     )
     return Starlette(routes=[*_routes(services, operations), _Fallback(services)])
 

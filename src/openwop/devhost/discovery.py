@@ -13,15 +13,27 @@ from openwop.devhost.modes import MODES
 from openwop.devhost.options import Limits
 from openwop.devhost.records import EVENT_LOG_SCHEMA_VERSION
 from openwop.devhost.runtime import ENGINE_VERSION
+from openwop.devhost.triggers import SOURCES
 
 PROTOCOL_VERSION = "1.1"
 FORCED_ENGINE_VERSIONS = (0, ENGINE_VERSION + 1)
 
 
 def discovery_document(
-    limits: Limits, fixtures: Iterable[str], *, min_client_version: str | None = None
+    limits: Limits,
+    fixtures: Iterable[str],
+    *,
+    content: JsonObject,
+    min_client_version: str | None = None,
 ) -> JsonObject:
-    """Describe the host (``capabilities``). Families stand at the root; what is absent is not supported."""
+    """Describe the host (``capabilities``). Families stand at the root; what is absent is not supported.
+
+    Args:
+        limits: The host's ceilings.
+        fixtures: The ids of its workflows.
+        content: The languages that it writes in, as the protocol has them.
+        min_client_version: The oldest client that it serves.
+    """
     document: JsonObject = {
         "protocolVersion": PROTOCOL_VERSION,
         "protocolVersions": [PROTOCOL_VERSION],
@@ -51,6 +63,7 @@ def discovery_document(
             "mockProvider": {"type": "object"},
         },
         **_families(limits),
+        **_kept(limits, content),
         "testing": {
             "mockProviders": list(PROVIDERS),
             "testKeyPrefix": TEST_KEY_PREFIX,
@@ -99,5 +112,40 @@ def _families(limits: Limits) -> JsonObject:
                 "profiles": ["openwop-interrupt-quorum", "openwop-interrupt-cascade-cancel"],
                 "signedCallbackTokens": True,
             }
+        },
+    }
+
+
+def _kept(limits: Limits, content: JsonObject) -> JsonObject:
+    """The families of what the host keeps beside runs, and what starts or shows runs in other ways."""
+    base, others = content["baseLocale"], content["supportedLocales"]
+    return {
+        "workspace": {
+            "supported": True,
+            "versioned": True,
+            "maxFileBytes": limits.max_workspace_file_bytes,
+            "maxFiles": limits.max_workspace_files,
+            "maxVersions": limits.max_workspace_versions,
+        },
+        "i18n": {"supported": True, "defaultLocale": base, "supportedLocales": [base, *others]},
+        "content": {"supported": True, "baseLocale": base, "supportedLocales": list(others)},
+        "triggerBridge": {
+            "supported": True,
+            "subscriptionStates": ["active"],
+            "dedup": True,
+            "retryPolicy": {"maxAttempts": 1, "backoff": "none"},
+            "sources": list(SOURCES),
+            "ingestion": {
+                "externalSources": list(SOURCES),
+                "maxBodyBytes": limits.max_request_bytes,
+                "verification": [],
+                "registrationEndpoint": True,
+            },
+        },
+        # No agent answers here, so there is no card to read; the state of tasks can be had all the same.
+        "a2a": {
+            "supported": False,
+            "agentCardUrl": "https://devhost.invalid/.well-known/agent-card.json",
+            "durableTasks": True,
         },
     }

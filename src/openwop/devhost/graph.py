@@ -192,7 +192,7 @@ class _Channels(Mapping[str, Any]):
 
 
 def scope_of(state: RunState, node: Node | None = None) -> dict[str, Any]:
-    """Return what an expression can name: ``inputs variables nodes channels configurable run``."""
+    """Return what an expression can name: ``inputs variables nodes channels configurable run triggerData``."""
     record = state.record
     return {
         "inputs": record.inputs,
@@ -201,6 +201,7 @@ def scope_of(state: RunState, node: Node | None = None) -> dict[str, Any]:
         "channels": _Channels(state, node),
         "configurable": record.configurable,
         "run": {"id": record.run_id, "workflowId": record.workflow.id},
+        "triggerData": record.trigger_data,
     }
 
 

@@ -14,6 +14,7 @@ import httpx
 from openwop.devhost.access import ApiKey, KeyRing
 from openwop.devhost.app import create_app
 from openwop.devhost.clock import Clock, Signal, SystemClock, wait_any
+from openwop.devhost.content import add_sample_page
 from openwop.devhost.discovery import discovery_document
 from openwop.devhost.idempotency import IdempotencyCache
 from openwop.devhost.json_values import JsonObject, merge_deeply
@@ -24,6 +25,7 @@ from openwop.devhost.runtime import DEFAULT_TOKEN_LIFETIME_S, Runtime, new_run_i
 from openwop.devhost.samples import sample_workflows
 from openwop.devhost.store import MemoryStore, RunStore
 from openwop.devhost.transport import InProcessTransport
+from openwop.devhost.workspace import add_sample_file
 
 if TYPE_CHECKING:
     from openwop.client import AsyncOpenwopClient
@@ -43,7 +45,7 @@ class DevHost:
         api_keys: The keys it accepts, the first of which is :attr:`api_key`. A key that begins with ``hk_test_``
             may use mock providers.
         workflows: Definitions to have besides the samples, in the protocol's JSON shape.
-        samples: Whether to have the sample and fixture workflows at all.
+        samples: Whether to have the sample and fixture workflows, a sample file and a sample page at all.
         keepalive_s: After how many seconds of silence a stream sends a comment.
         limits: The host's ceilings.
         clock: Where it gets its time from.
@@ -104,6 +106,9 @@ class DevHost:
         self._clients = AsyncExitStack()
         for document in (*(sample_workflows() if samples else ()), *workflows):
             self.add_workflow(document)
+        if samples:
+            add_sample_page(self.runtime.content(None))
+            add_sample_file(self.runtime.workspace(None))
 
     # -- life -----------------------------------------------------------------------------------
 
@@ -148,7 +153,10 @@ class DevHost:
     def discovery(self) -> JsonObject:
         """Return the discovery document, as of now."""
         document = discovery_document(
-            self.runtime.limits, self.runtime.workflows, min_client_version=self._min_client_version
+            self.runtime.limits,
+            self.runtime.workflows,
+            content=self.runtime.content(None).settings,
+            min_client_version=self._min_client_version,
         )
         return merge_deeply(document, self.capabilities)
 

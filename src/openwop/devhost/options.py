@@ -57,6 +57,9 @@ class Limits:
         max_request_bytes: The largest request body.
         max_bulk_cancel: The most ids in one bulk cancel.
         poll_page_size: The most events in one poll answer.
+        max_workspace_file_bytes: The largest workspace file, as UTF-8.
+        max_workspace_files: The most files in one tenant's workspace.
+        max_workspace_versions: How many versions of a file are kept, the newest included.
     """
 
     max_node_executions: int = 1000
@@ -64,6 +67,9 @@ class Limits:
     max_request_bytes: int = 1_048_576
     max_bulk_cancel: int = 100
     poll_page_size: int = 1000
+    max_workspace_file_bytes: int = 262_144
+    max_workspace_files: int = 1000
+    max_workspace_versions: int = 20
 
 
 def check_options(options: JsonObject, workflow: Workflow, *, test_key: bool, field: str = "") -> None:

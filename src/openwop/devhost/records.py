@@ -75,6 +75,7 @@ class RunRecord:
             that a fork asks the same questions under the same keys.
         replay_until: In a replay, the number of recorded events that are told again. A recorded pause among
             them does not pause the replay.
+        trigger_data: The event from outside that started the run; expressions see it, and the log does not.
     """
 
     run_id: str
@@ -95,6 +96,7 @@ class RunRecord:
     source_run_id: str | None = None
     origin_run_id: str = ""
     replay_until: int = 0
+    trigger_data: JsonObject | None = None
 
     def event_id(self, sequence: int) -> str:
         """Return the id of one of the run's events; opaque to everybody but the host."""

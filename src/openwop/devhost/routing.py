@@ -30,7 +30,7 @@ from openwop.devhost.tracing import TraceContext, continue_trace
 logger = logging.getLogger("openwop.devhost")
 
 REPLAY_HEADER = "openwop-Idempotent-Replay"
-_PARAMETER = re.compile(r"\{(\w+)\}")
+_PARAMETER = re.compile(r"\{(\w+)(\.\.\.)?\}")
 _CLIENT = re.compile(r"openwop-sdk/(\d+(?:\.\d+)*)")
 
 
@@ -85,7 +85,7 @@ class Operation:
     Attributes:
         id: The operation's name, for interceptors and the idempotency key space.
         method: The HTTP method.
-        template: The raw path, with ``{names}`` for its parameters.
+        template: The raw path, with ``{names}`` for its parameters; ``{name...}`` may hold several segments.
         handler: What answers it.
         scopes: What the caller's key has to grant; None for an operation without authentication.
         body: The JSON Schema of the body; None when the operation has none.
@@ -126,7 +126,8 @@ class RawRoute(BaseRoute):
         position = 0
         template = operations[0].template
         for match in _PARAMETER.finditer(template):
-            pattern += re.escape(template[position : match.start()]) + f"(?P<{match[1]}>[^/]+?)"
+            several = ".+" if match[2] else "[^/]+?"
+            pattern += re.escape(template[position : match.start()]) + f"(?P<{match[1]}>{several})"
             position = match.end()
         self._pattern = re.compile(pattern + re.escape(template[position:]))
 
@@ -203,7 +204,7 @@ async def _perform(
         return await _handled(services, operation, call)
     # Without an API key the path's token is what tells callers apart.
     owner = f"key:{key.tenant or ''}" if key is not None else f"token:{path.get('token', '')}"
-    claim = services.idempotency.claim(owner, operation.id, idempotency_key, body)
+    claim = services.idempotency.claim(owner, operation.id, idempotency_key, [path, body])
     if isinstance(claim, StoredReply):
         headers = {**claim.headers, REPLAY_HEADER: "true"}
         return Response(claim.body, claim.status, headers)
@@ -247,6 +248,26 @@ async def _body(operation: Operation, request: Request, limit: int) -> JsonObjec
     """Read and check the body of a mutating operation."""
     if operation.body is None:
         return {}
+    raw = await read_body(request, limit)
+    if not raw and operation.body_optional:
+        return {}
+    try:
+        value: Any = decode(raw)
+    except ValueError as error:
+        raise invalid("The body is not JSON.", field="") from error
+    try:
+        check(value, operation.body)
+    except SchemaViolation as violation:
+        raise invalid(f"{violation}.", field=violation.path) from violation
+    return value if is_object(value) else {}
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """Read a request's body.
+
+    Raises:
+        HostError: 413, when it has more than ``limit`` bytes.
+    """
     declared = request.headers.get("content-length", "0")
     too_large = HostError(
         413,
@@ -263,18 +284,7 @@ async def _body(operation: Operation, request: Request, limit: int) -> JsonObjec
         if size > limit:
             raise too_large
         chunks.append(chunk)
-    raw = b"".join(chunks)
-    if not raw and operation.body_optional:
-        return {}
-    try:
-        value: Any = decode(raw)
-    except ValueError as error:
-        raise invalid("The body is not JSON.", field="") from error
-    try:
-        check(value, operation.body)
-    except SchemaViolation as violation:
-        raise invalid(f"{violation}.", field=violation.path) from violation
-    return value if is_object(value) else {}
+    return b"".join(chunks)
 
 
 def _check_client(services: Services, request: Request) -> None:

@@ -167,7 +167,8 @@ class RunController:
         if record.metadata is not None:
             payload["metadata"] = record.metadata
         self._arm_deadline()
-        self.append([Draft("run.started", payload)])
+        cause = None if record.trigger_data is None else str(record.trigger_data["deliveryId"])
+        self.append([Draft("run.started", payload, causation_id=cause)])
         self._advance(record.workflow.nodes)
 
     def inherit(self, history: Sequence[LoggedEvent]) -> None:

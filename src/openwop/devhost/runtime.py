@@ -11,6 +11,7 @@ from typing import Any
 
 from openwop.devhost.access import ApiKey, InterruptToken, KeyRing, TokenSigner
 from openwop.devhost.clock import Clock, Signal, timestamp
+from openwop.devhost.content import Content
 from openwop.devhost.definition import Workflow, input_problem, parse_workflow
 from openwop.devhost.engine import InterruptState
 from openwop.devhost.errors import HostError, NodeFailure, invalid, not_found
@@ -20,6 +21,8 @@ from openwop.devhost.options import Limits, check_options, effective_limits
 from openwop.devhost.records import RunRecord
 from openwop.devhost.runner import RunController
 from openwop.devhost.store import RunStore
+from openwop.devhost.triggers import Triggers
+from openwop.devhost.workspace import Workspace
 
 logger = logging.getLogger("openwop.devhost")
 
@@ -55,6 +58,9 @@ class Runtime:
         self.store = store
         self.limits = limits
         self.workflows: dict[str, Workflow] = {}
+        self.triggers = Triggers()
+        self._workspaces: dict[str | None, Workspace] = {}
+        self._content: dict[str | None, Content] = {None: Content(clock)}
         self.closing = Signal()
         self._signer = TokenSigner(token_secret)
         self._run_ids = run_ids
@@ -73,6 +79,20 @@ class Runtime:
         workflow = parse_workflow(document, KNOWN_TYPES)
         self.workflows[workflow.id] = workflow
         return workflow
+
+    # -- what tenants keep --------------------------------------------------------------------
+
+    def workspace(self, tenant: str | None) -> Workspace:
+        """Return a tenant's files; those of keys without a tenant are one workspace, too."""
+        return self._workspaces.setdefault(tenant, Workspace(self.clock, self.limits))
+
+    def content(self, tenant: str | None) -> Content:
+        """Return a tenant's pages."""
+        return self._content.setdefault(tenant, Content(self.clock))
+
+    def all_content(self) -> list[Content]:
+        """Return every tenant's pages, those without a tenant first."""
+        return list(self._content.values())
 
     # -- tasks --------------------------------------------------------------------------------
 
@@ -118,7 +138,13 @@ class Runtime:
         return run
 
     def create_run(
-        self, body: JsonObject, key: ApiKey, *, exclusive: bool = False, engine_version: int = ENGINE_VERSION
+        self,
+        body: JsonObject,
+        key: ApiKey,
+        *,
+        exclusive: bool = False,
+        engine_version: int = ENGINE_VERSION,
+        trigger_data: JsonObject | None = None,
     ) -> RunController:
         """Start a run from a request body whose shape has been checked.
 
@@ -127,6 +153,7 @@ class Runtime:
             key: Who asks.
             exclusive: Refuse a second active run for the same tenant and ``scopeId`` (``X-Dedup: enforce``).
             engine_version: The engine version that the run's events carry.
+            trigger_data: The event from outside that starts the run.
 
         Raises:
             HostError: What the protocol refuses.
@@ -161,6 +188,7 @@ class Runtime:
             tags=None if "tags" not in body else tuple(body["tags"]),
             metadata=body.get("metadata"),
             origin_run_id=run_id,
+            trigger_data=trigger_data,
         )
         run = self._open(record)
         run.start()
@@ -248,6 +276,7 @@ class Runtime:
                 source_run_id=None,
                 origin_run_id=run_id,
                 replay_until=0,
+                trigger_data=None,
             )
         )
         child.start()
