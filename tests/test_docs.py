@@ -128,6 +128,8 @@ OUTPUTS = {
     "fork_and_diff.py": r"a replay differs at: None\nthe other decision differs at: \d+\n",
     "many_runs.py": r"100 finished, 0 failed\n",
     "webhook_receiver.py": r"204 run-1 run\.completed\n200 replayed\n400 signature_mismatch\n",
+    "shared_files.py": r"somebody was faster: version \d+\nsigned by 3\nde Willkommen\n"
+    r"ingest_url='\[REDACTED\]' ingest_address=None secret_fingerprint='[0-9a-f]{8}'\n",
     "snippets/in_process.py": r"completed\n",
     "snippets/own_workflow.py": r"Hello Ada\n",
 }

@@ -38,7 +38,7 @@ TOKEN = "eyJydW5JZCI6InJ1bi0xIiwibm9kZUlkIjoiYXBwcm92ZSJ9.c2lnbmF0dXJlLWJ5dGVz"
         ),
         *("Idempotency-Key", "idempotencyKey", "token", "accessToken", "refresh_token", "X-Auth-Token"),
         *("secret", "clientSecret", "webhook_secret", "password", "passphrase", "apiKey", "openwop.api_key"),
-        *("private key", "signingKey", "credential", "credentials", "jwt", "ingestUrl"),
+        *("private key", "signingKey", "credential", "credentials", "jwt", "ingestUrl", "ingestAddress"),
     ],
 )
 def test_names_of_secrets_are_known_in_every_spelling(name: str) -> None:

@@ -54,6 +54,29 @@ def test_an_id_is_one_encoded_segment(run_id: str, segment: str) -> None:
     assert get_run(run_id).target == f"/v1/runs/{segment}"
 
 
+@pytest.mark.parametrize("path", ["a", "a.md", "notes/2026/to-day_1.md", "0//a/", "A" * 256])
+def test_the_slashes_of_a_file_path_stay_slashes(path: str) -> None:
+    """Protocol demands: they are part of the name."""
+    request = build_request(ops.GET_WORKSPACE_FILE, V1, ORIGIN, path={"path": path})
+    assert request.target == f"/v1/host/workspace/files/{path}"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["", "/a", "..", "a/..", "a/../b", "a..b", "a/.", "a/./b", ".a", "a b", "a?b", "ä", "a\n", "A" * 257],
+)
+def test_what_is_no_file_path_is_refused(path: str) -> None:
+    with pytest.raises(RequestValidationError) as caught:
+        build_request(ops.GET_WORKSPACE_FILE, V1, ORIGIN, path={"path": path})
+    assert caught.value.field == "path"
+
+
+def test_a_file_path_has_nothing_that_has_to_be_encoded_but_a_dialect_would() -> None:
+    """We chose it: the path is checked before, and encoded all the same."""
+    assert V1.path("/files/{path}", {"path": "a b/ü?#"}) == "/v1/files/a%20b/%C3%BC%3F%23"
+    assert V1.path("/files/{fileId}", {"fileId": "a/b"}) == "/v1/files/a%2Fb"
+
+
 @pytest.mark.duty("A.11")
 @given(st.text(min_size=1, max_size=128).filter(lambda text: text not in (".", "..")))
 def test_any_routable_id_comes_back_whole_from_its_segment(run_id: str) -> None:

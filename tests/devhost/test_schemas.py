@@ -225,3 +225,36 @@ async def test_the_host_s_own_check_of_definitions_is_no_stricter_than_the_proto
     }
     valid("workflow-definition", definition)
     assert parse_workflow(definition, KNOWN_TYPES).document == definition
+
+
+async def test_what_the_host_keeps_is_as_the_protocol_says(host: DevHost, api: Api, valid: Validate) -> None:
+    """Files, content, trigger subscriptions with the event that a run sees, and runs as tasks."""
+    file = await api.http.put("/v1/host/workspace/files/a/b.md", json={"content": "x"})
+    valid("workspace-file", file.json())
+    for listed in (await api.http.get("/v1/host/workspace/files")).json()["files"]:
+        valid("workspace-file", listed | {"content": ""})  # a list leaves it out
+    for page in (await api.http.get("/v1/content/pages")).json():
+        valid("localized-content-page", page)
+    section = await api.http.put(
+        "/v1/content/pages/page-welcome/sections/new", json={"locale": "de", "data": {}}
+    )
+    valid("localized-content-section", section.json())
+    valid("localized-content-language-settings", (await api.http.get("/v1/content/settings")).json())
+    valid("localized-content-page-response", (await api.http.get("/v1/content/pages/welcome")).json())
+    host.add_workflow(
+        workflow(
+            "echo-trigger",
+            nodes=[node("say", "core.transform", config={"mapping": {"got": "{{triggerData}}"}})],
+            edges=[],
+        )
+    )
+    for source in ("webhook", "form"):
+        registration = {"source": source, "workflowId": "echo-trigger", "retryPolicy": {"maxAttempts": 1}}
+        created = (await api.http.post("/v1/trigger-subscriptions", json=registration)).json()
+        valid("trigger-subscription", created["subscription"])
+        delivered = await api.http.post(created["binding"]["ingestUrl"], json={"a": 1})
+        run_id = delivered.json()["runId"]
+        snapshot = await api.finished(run_id)
+        valid("trigger-event", snapshot["nodeStates"]["say"]["outputs"]["got"])
+        await check_run(api, run_id, valid)
+        valid("a2a-task-state", (await api.http.get(f"/v1/host/sample/a2a/tasks/{run_id}")).json())

@@ -26,7 +26,14 @@ from openwop import (
 from openwop.devhost import DevHost
 from openwop.models import (
     Capabilities,
+    ContentPage,
+    ContentSection,
+    ContentSettings,
+    CreateTriggerSubscriptionRequest,
+    DeliveredContent,
     TolerantModel,
+    WorkspaceFile,
+    WorkspaceFileInfo,
     as_decision,
     as_memory_event,
     as_reasoning_delta,
@@ -88,6 +95,38 @@ async def discovery_tells_what_a_host_offers(client: AsyncOpenwopClient) -> None
     assert_type(capabilities.fork_modes, tuple[str, ...])
     assert_type(capabilities.profiles, frozenset[str])
     assert_type(client.discovery.changes, int)
+
+
+async def kept_things_are_models(client: AsyncOpenwopClient) -> None:
+    async def append(text: str | None) -> str | None:
+        return None if text is None else f"{text}more"
+
+    assert_type((await client.workspace.list("notes/")).files, list[WorkspaceFileInfo])
+    assert_type(await client.workspace.get("a.md", version=2), WorkspaceFile)
+    file = await client.workspace.put("a.md", "text", content_type="text/plain", if_match='"e"')
+    assert_type(file.etag, str | None)
+    assert_type(await client.workspace.edit("a.md", append), WorkspaceFile | None)
+    assert_type(await client.workspace.edit("a.md", lambda text: (text or "") + "x"), WorkspaceFile | None)
+    assert_type(await client.workspace.with_raw_response.put("a.md", "x"), ApiResponse[WorkspaceFile])
+    await client.workspace.delete("a.md", idempotency_key="k")
+
+
+async def content_is_delivered_and_authored(client: AsyncOpenwopClient) -> None:
+    content = await client.content.page("welcome", accept_language="de")
+    assert_type(content, DeliveredContent)
+    assert_type(content.sections[0].data, dict[str, Any])
+    assert_type(await client.content.pages(), list[ContentPage])
+    assert_type(await client.content.create_page({"page_id": "p"}), ContentPage)
+    assert_type(await client.content.put_section("p", "s", "de", {"title": "t"}), ContentSection)
+    settings = await client.content.settings()
+    assert_type(await client.content.update_settings(settings), ContentSettings)
+
+
+async def triggers_and_tasks_are_models(client: AsyncOpenwopClient) -> None:
+    request = CreateTriggerSubscriptionRequest(source="webhook", workflow_id="w")
+    created = await client.triggers.create(request, idempotency_key="k")
+    assert_type(created.binding.ingest_url, str | None)
+    assert_type((await client.a2a.task("t")).state, str)
 
 
 async def each_mode_has_its_own_items(client: AsyncOpenwopClient, run: AsyncRun) -> None:

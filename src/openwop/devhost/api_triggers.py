@@ -75,7 +75,7 @@ def _deliver(call: Call, subscription: Subscription, sent_id: str | None, conten
         content=content,
     )
     dedup_key = subscription.dedup_key(sent_id or delivery_id)
-    if sent_id is not None:
+    if subscription.dedup:
         event["dedupKey"] = dedup_key
     run = call.runtime.create_run(
         {"workflowId": subscription.workflow_id, "inputs": run_inputs(subscription, event)},

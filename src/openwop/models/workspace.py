@@ -54,7 +54,8 @@ class WorkspaceFileList(TolerantModel):
     @classmethod
     def _accept_a_bare_list(cls, value: Any) -> Any:
         # Other lists of the protocol are bare arrays, and hosts mix the two up.
-        return {"files": value} if isinstance(value, list) else value
+        files: Any = value  # a list of anything
+        return {"files": files} if isinstance(files, list) else files
 
 
 class PutWorkspaceFileRequest(RequestModel):
