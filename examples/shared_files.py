@@ -7,6 +7,14 @@ from openwop import AsyncOpenwopClient, ConflictError
 PATH = "examples/guests.md"
 
 
+# --8<-- [start:edit]
+async def sign(client: AsyncOpenwopClient, name: str) -> None:
+    await client.workspace.edit(PATH, lambda text: f"{text or ''}- {name}\n")
+
+
+# --8<-- [end:edit]
+
+
 async def main() -> None:
     async with AsyncOpenwopClient() as client:
         # --8<-- [start:put]
@@ -18,14 +26,11 @@ async def main() -> None:
             print("somebody was faster: version", error.details["currentVersion"])
         # --8<-- [end:put]
 
-        # --8<-- [start:edit]
-        async def sign(name: str) -> None:
-            await client.workspace.edit(PATH, lambda text: f"{text or ''}- {name}\n")
-
+        # --8<-- [start:crowd]
         async with anyio.create_task_group() as tasks:
             for name in ("Ada", "Grace", "Katherine"):
-                tasks.start_soon(sign, name)
-        # --8<-- [end:edit]
+                tasks.start_soon(sign, client, name)
+        # --8<-- [end:crowd]
         print("signed by", (await client.workspace.get(PATH)).content.count("- "))
         await client.workspace.delete(PATH)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from pydantic import Field, model_validator
 
@@ -54,8 +54,9 @@ class WorkspaceFileList(TolerantModel):
     @classmethod
     def _accept_a_bare_list(cls, value: Any) -> Any:
         # Other lists of the protocol are bare arrays, and hosts mix the two up.
-        files: Any = value  # a list of anything
-        return {"files": files} if isinstance(files, list) else files
+        if not isinstance(value, list):
+            return value
+        return {"files": cast("list[Any]", value)}
 
 
 class PutWorkspaceFileRequest(RequestModel):
