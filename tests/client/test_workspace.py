@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 from openwop import (
+    ApiError,
     AsyncOpenwopClient,
     CapabilityNotSupportedError,
     ConflictError,
@@ -321,6 +322,29 @@ async def test_a_new_file_is_created_only_if_nobody_else_has(
     first, second = put.requests
     assert (first.headers["if-none-match"], "if-match" in first.headers) == ("*", False)
     assert (second.headers["if-match"], "if-none-match" in second.headers) == (ETAG, False)
+
+
+async def test_a_host_may_say_404_of_a_file_that_is_deleted_under_an_edit(
+    server: FaultServer, make_client: MakeClient
+) -> None:
+    """We chose it: the file that was read is not there any more, which is a conflict by another name."""
+    server.on("GET", f"{FILES}/a.md", json_response(200, file_doc()), error_response(404, "not_found"))
+    put = server.on(
+        "PUT", f"{FILES}/a.md", error_response(404, "not_found"), json_response(200, file_doc(version=1))
+    )
+    edited = await make_client(server).workspace.edit("a.md", lambda text: f"{text or 'new'}+")
+    assert edited is not None
+    assert [request.json()["content"] for request in put.requests] == ["one+", "new+"]
+
+
+async def test_an_edit_of_a_new_file_does_not_go_on_where_nothing_is_served(
+    server: FaultServer, make_client: MakeClient
+) -> None:
+    """A host without files may say 404 to everything: the first write says so."""
+    server.on("*", "*", error_response(404, "not_found"))
+    with pytest.raises(ApiError):
+        await make_client(server).workspace.edit("a.md", lambda text: "x")
+    assert [request.method for request in server.requests] == ["GET", "PUT"]
 
 
 async def test_an_edit_gives_up_with_the_last_conflict(server: FaultServer, make_client: MakeClient) -> None:
