@@ -179,6 +179,11 @@ def test_the_payload_is_built_once_and_again_when_the_event_changes() -> None:
     assert failed.data.node_id == "c"
     failed.type = "acme.failed"
     assert failed.data is failed.payload
+    started = event("node.started", {"typeId": "t"}, nodeId="n")
+    assert started.data == NodeStarted(node_id="n", type_id="t")
+    assert started.model_copy(update={"node_id": "m"}).data == NodeStarted(node_id="m", type_id="t")
+    started.node_id = None
+    assert started.data is started.payload
 
 
 def test_having_looked_at_the_payload_changes_nothing_else() -> None:

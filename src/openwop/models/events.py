@@ -86,9 +86,10 @@ class RunEvent(WireModel):
         """
         # Not a field and not a private attribute: either would cost each event that is read, and few are asked.
         own = vars(self)
-        kept: tuple[Any, str, Any] | None = own.get(_DATA)
-        if kept is None or kept[0] is not self.payload or kept[1] != self.type:
-            kept = own[_DATA] = (self.payload, self.type, _typed_payload(self))
+        made_of = (self.type, self.node_id, self.run_id)
+        kept: tuple[Any, tuple[str | None, ...], Any] | None = own.get(_DATA)
+        if kept is None or kept[0] is not self.payload or kept[1] != made_of:
+            kept = own[_DATA] = (self.payload, made_of, _typed_payload(self))
         return kept[2]
 
     def data_as(self, model: _ClassOf[ModelT]) -> ModelT:
@@ -128,7 +129,7 @@ class RunEvent(WireModel):
 
 
 _DATA = "_data"
-"""Where an event keeps its typed payload, with the payload and the type that it was made of."""
+"""Where an event keeps its typed payload, with the payload, the type and the ids that it was made of."""
 
 
 def _typed_payload(event: RunEvent) -> Any:
