@@ -33,6 +33,7 @@ from openwop._core.signature import (
 from openwop.credentials import Secret
 from openwop.errors import ConfigurationError, RequestValidationError, WebhookVerificationError
 from openwop.models.base import JsonObject, ModelMismatch, as_object, parse_json
+from openwop.models.checks import is_encodable
 from openwop.models.events import RunEvent, event_from_json
 
 __all__ = [
@@ -164,19 +165,18 @@ class WebhookVerifier:
 
         ``headers`` is a mapping or pairs of name and value, in any case; ``raw_body`` the bytes exactly as received.
         Raises :class:`WebhookVerificationError` with the ``reason``, and :class:`RequestValidationError` when
-        ``raw_body`` is not bytes: JSON that was parsed and written again is not what was signed.
+        ``headers`` are none, or ``raw_body`` is not bytes: JSON that was parsed and written again is not what was
+        signed.
         """
         body: Any = raw_body
         if not isinstance(body, bytes | bytearray | memoryview):
             raise RequestValidationError("raw_body", "must be the bytes as received, not text or parsed JSON")
-        # Not every framework's headers are a Mapping, but each that is none of pairs has `items`.
-        items = getattr(headers, "items", None)
-        pairs = cast("Iterable[tuple[str | bytes, str | bytes]]", items() if items is not None else headers)
-        parts = read_signature(pairs, legacy=self._legacy_headers)
+        content = bytes(raw_body)  # one copy, also of a view with steps, which no hash takes
+        parts = read_signature(_pairs(headers), legacy=self._legacy_headers)
         secrets = [secret.get() for secret in self._secrets]
-        check_signature(parts, secrets, raw_body, now=self._clock(), tolerance_s=self._tolerance_s)
+        check_signature(parts, secrets, content, now=self._clock(), tolerance_s=self._tolerance_s)
         sent_at = datetime.fromtimestamp(int(parts.timestamp), UTC)
-        delivery = _read_delivery(bytes(raw_body), sent_at, parts.webhook_id)
+        delivery = _read_delivery(content, sent_at, parts.webhook_id)
         if self._seen is not None and not self._seen.add(delivery.replay_key):
             raise WebhookVerificationError("replayed")
         return delivery
@@ -227,9 +227,18 @@ def _checked_secrets(secrets: Any) -> tuple[Secret, ...]:
     if not isinstance(secrets, Sequence) or isinstance(secrets, str | bytes) or not secrets:
         raise ConfigurationError("secrets: give a list with at least one secret, e.g. secrets=[secret]")
     given = cast("Sequence[Any]", secrets)
-    if not all(isinstance(secret, str) and secret for secret in given):
+    if not all(isinstance(secret, str) and secret and is_encodable(secret) for secret in given):
         raise ConfigurationError("secrets: each must be the text that the host returned, not empty")
     return tuple(Secret(secret) for secret in given)
+
+
+def _pairs(headers: Any) -> list[tuple[Any, Any]]:
+    # Not every framework's headers are a Mapping, but each that is none of pairs has `items`.
+    items = getattr(headers, "items", None)
+    try:
+        return [(name, value) for name, value in (items() if items is not None else headers)]
+    except (TypeError, ValueError):
+        raise RequestValidationError("headers", "must be a mapping, or pairs of name and value") from None
 
 
 def _checked_tolerance(seconds: Any) -> float:

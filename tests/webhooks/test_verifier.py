@@ -93,7 +93,8 @@ def test_json_that_was_written_again_is_not_what_was_signed() -> None:
     for wrong in (body.decode(), json.loads(body)):
         with pytest.raises(RequestValidationError, match="raw_body"):
             verifier().verify(headers_for(body), wrong)
-    for same in (bytearray(body), memoryview(body)):
+    spread = memoryview(b"".join(bytes([byte, 0]) for byte in body))[::2]
+    for same in (bytearray(body), memoryview(body), spread):
         assert verifier().verify(headers_for(body), same).run_id == "run-1"
 
 
@@ -200,6 +201,31 @@ def test_a_signed_body_that_is_no_delivery_is_refused(body: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    "shape",
+    [
+        lambda headers: None,
+        lambda headers: 7,
+        list,
+        lambda headers: [(name, value, 1) for name, value in headers.items()],
+        lambda headers: {name: [value] for name, value in headers.items()},
+        lambda headers: {**headers, "X-openwop-Timestamp": NOW},
+    ],
+)
+def test_headers_that_are_none_are_a_mistake_of_the_caller(shape: Any) -> None:
+    """We chose it: named for what it is, not a crash, and not a delivery that was refused."""
+    body = body_of()
+    with pytest.raises(RequestValidationError, match="headers"):
+        verifier().verify(shape(headers_for(body)), body)
+
+
+def test_headers_that_are_not_of_the_protocol_may_be_anything() -> None:
+    """We chose it: some frameworks count the length themselves, or keep more than headers beside them."""
+    body = body_of()
+    odd: dict[Any, Any] = {**headers_for(body), "Content-Length": len(body), None: "x", "Accept": ["a", "b"]}
+    assert verifier().verify(odd, body).run_id == "run-1"
+
+
+@pytest.mark.parametrize(
     "document",
     [
         {"runId": "run-1", "event": {"type": "acme.custom", "sequence": 4}},
@@ -251,6 +277,7 @@ def test_old_headers_are_read_only_when_asked() -> None:
         {"secrets": b"whsec"},
         {"secrets": [SECRET, ""]},
         {"secrets": [None]},
+        {"secrets": ["whsec-\ud800"]},
         {"secrets": {"wh-1": SECRET}},
         {"secrets": {SECRET}},
         {"secrets": None},

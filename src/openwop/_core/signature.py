@@ -11,8 +11,9 @@ import hmac
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from openwop.errors import WebhookVerificationError
+from openwop.errors import RequestValidationError, WebhookVerificationError
 
 __all__ = [
     "DEFAULT_TOLERANCE_S",
@@ -75,13 +76,11 @@ _LEGACY_FAMILIES = (
 )
 
 
-def read_signature(
-    headers: Iterable[tuple[str | bytes, str | bytes]], *, legacy: bool = False
-) -> SignatureParts:
+def read_signature(headers: Iterable[tuple[Any, Any]], *, legacy: bool = False) -> SignatureParts:
     """The signed parts of a delivery from the first family of headers that is whole; families are never mixed.
 
-    ``legacy`` also reads the header names and spellings that were in use before RFC 0165.  Raises
-    :class:`~openwop.errors.WebhookVerificationError`: ``ambiguous_header``, ``missing_signature``,
+    Names and values are text or bytes.  ``legacy`` also reads the header names and spellings that were in use before
+    RFC 0165.  Raises :class:`~openwop.errors.WebhookVerificationError`: ``ambiguous_header``, ``missing_signature``,
     ``missing_timestamp``, ``unknown_algorithm``, ``malformed_signature``.
     """
     found = _by_name(headers)
@@ -154,14 +153,22 @@ def secret_fingerprint(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8")).hexdigest()[:8]
 
 
-def _by_name(headers: Iterable[tuple[str | bytes, str | bytes]]) -> dict[str, str]:
+def _by_name(headers: Iterable[tuple[Any, Any]]) -> dict[str, str]:
     """The headers of the protocol by name in lower case; one that came twice with two values is refused."""
     found: dict[str, str] = {}
     for given_name, given_value in headers:
-        name = (given_name.decode("latin-1") if isinstance(given_name, bytes) else given_name).lower()
-        if not name.startswith(("openwop-", "x-openwop-")):
-            continue
-        value = given_value.decode("latin-1") if isinstance(given_value, bytes) else given_value
+        name = _text(given_name)
+        if name is None or not name.lower().startswith(("openwop-", "x-openwop-")):
+            continue  # whatever else is there is not ours to judge
+        name, value = name.lower(), _text(given_value)
+        if value is None:
+            raise RequestValidationError("headers", f"{name!r} must be text or bytes, one value at a time")
         if found.setdefault(name, value) != value:
             raise WebhookVerificationError("ambiguous_header")
     return found
+
+
+def _text(part: Any) -> str | None:
+    if isinstance(part, bytes):
+        return part.decode("latin-1")
+    return part if isinstance(part, str) else None
