@@ -60,10 +60,15 @@ def test_a_run_that_waits_for_something_outside_is_not_over(status: str) -> None
 
 
 @pytest.mark.duty("E.85")
-@pytest.mark.parametrize("metrics", [None, {}, {"acme": 1}, "[REDACTED]"])
+@pytest.mark.parametrize(
+    "metrics", [None, {}, {"acme": 1}, "[REDACTED]", {"openwopCost": {}}, {"openwopCost": {"tokens": {}}}]
+)
 def test_a_snapshot_without_usable_metrics_is_a_snapshot(metrics: Any) -> None:
     (item,) = Hand("values").feed(state(metrics=metrics))
     assert item.status == "running"
+    cost = item.metrics.openwop_cost if item.metrics is not None else None
+    assert cost is None or (cost.usd, cost.tokens or None, cost.duration_ms) == (None, None, None), "not zero"
+    assert item.to_wire().get("metrics") == metrics, "nor is anything lost or made up"
 
 
 def test_a_snapshot_with_an_unknown_status_is_the_last_one() -> None:
