@@ -8,7 +8,6 @@ Rules: ``rest-endpoints.md`` (error envelope), ``idempotency.md``, ``version-neg
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -45,9 +44,6 @@ __all__ = [
     "WebhookVerificationError",
     "error_class",
 ]
-
-
-_CORRELATION = re.compile(r"[\w.:/-]{1,128}", re.ASCII)
 
 
 def _rebuild(cls: type[OpenwopError], args: tuple[Any, ...], state: dict[str, Any]) -> OpenwopError:
@@ -252,6 +248,8 @@ class ApiError(OpenwopError):
         retry_after: seconds the host asks to wait, or ``None``.
         idempotency_key: the key the call was sent under, or ``None``.
         operation: the operation's id in the protocol's OpenAPI document, or ``None``.
+        correlation_id: the host's own handle for the failure, ``details["correlationId"]``, where it is one that can
+            be shown: a word of at most 128 characters, and nothing that looks like a key.
 
     Example::
 
@@ -273,6 +271,7 @@ class ApiError(OpenwopError):
         retry_after: float | None = None,
         idempotency_key: str | None = None,
         operation: str | None = None,
+        correlation_id: str | None = None,
         note: str = "",
     ) -> None:
         super().__init__(status, code, message)
@@ -285,6 +284,7 @@ class ApiError(OpenwopError):
         self.retry_after = retry_after
         self.idempotency_key = idempotency_key
         self.operation = operation
+        self.correlation_id = correlation_id
         self.note = note
 
     def __str__(self) -> str:
@@ -292,14 +292,12 @@ class ApiError(OpenwopError):
         status = f" (HTTP {self.status})" if self.status is not None else ""
         note = f" [{self.note}]" if self.note else ""
         trace = f" (trace={self.trace_id})" if self.trace_id else ""
-        return f"{head}{self.code}{status}: {self.message}{note}{trace}{self._correlation()}"
+        correlation = f" (correlation={self.correlation_id})" if self.correlation_id else ""
+        return f"{head}{self.code}{status}: {self.message}{self._advice()}{note}{trace}{correlation}"
 
-    def _correlation(self) -> str:
-        """The host's own handle for the failure, where it gave one that a line of text can hold."""
-        found = self.details.get("correlationId")
-        if not isinstance(found, str) or found == self.trace_id or not _CORRELATION.fullmatch(found):
-            return ""
-        return f" (correlation={found})"
+    def _advice(self) -> str:
+        """What to do about it, where the class knows and the host's text may not say."""
+        return ""
 
 
 class InvalidRequestError(ApiError):
@@ -324,6 +322,11 @@ class ConflictError(ApiError):
 
 class RunAlreadyActiveError(ConflictError):
     """409 ``run_already_active``: with ``dedup=True``, the scope's active run is ``details["activeRunId"]``."""
+
+    def _advice(self) -> str:
+        active = self.details.get("activeRunId")
+        which = f"run {active[:128]!r}" if isinstance(active, str) and active else "another run of its scope"
+        return f"; {which} is active: follow or cancel that one, or start this one when it is over"
 
 
 class IdempotencyMismatchError(ConflictError):

@@ -14,7 +14,9 @@ import pytest
 from openwop import (
     AsyncOpenwopClient,
     EngineVersionMismatchError,
+    GoneError,
     MessageChunk,
+    PermissionDeniedError,
     RateLimitedError,
     RequestTimeoutError,
     RunFailedError,
@@ -147,14 +149,29 @@ async def test_a_deprecated_operation_is_told_of_once(
     mark = {"deprecation": "@1790000000", "sunset": "Wed, 01 Dec 2027 00:00:00 GMT"}
     server.on("GET", RUN, json_response(200, snapshot_doc(), **mark))
     server.on("GET", EVENTS, sse_response(*frames(run_log(2)), deprecation="true"))
+    server.on("GET", "/v1/workflows/{id}", json_response(410, {"error": "gone", "message": "m"}, **mark))
     with caplog.at_level(logging.WARNING, "openwop"):
         await client.runs.get("run-1")
         await client.with_options(timeout=3).runs.get("run-2")
         assert len([event async for event in client.runs.events("run-1")]) == 2
+        with pytest.raises(GoneError):
+            await client.workflows.get("w")
     assert [record.getMessage() for record in caplog.records] == [
         f"the host marks getRun as deprecated: '@1790000000'; it stops working: {mark['sunset']!r}",
         "the host marks streamRunEvents as deprecated: 'true'",
+        f"the host marks getWorkflow as deprecated: '@1790000000'; it stops working: {mark['sunset']!r}",
     ]
+
+
+@pytest.mark.duty("A.8")
+async def test_a_stream_that_is_refused_is_told_of_as_deprecated_too(
+    server: FaultServer, client: AsyncOpenwopClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """We chose it: what is going away may be what refuses, and the mark says why."""
+    server.on("GET", EVENTS, json_response(403, {"error": "forbidden", "message": "m"}, deprecation="true"))
+    with caplog.at_level(logging.WARNING, "openwop"), pytest.raises(PermissionDeniedError):
+        await anext(aiter(client.runs.events("run-1")))
+    assert "the host marks streamRunEvents as deprecated: 'true'" in caplog.text
 
 
 @pytest.mark.duty("A.8")
@@ -230,6 +247,10 @@ async def test_a_host_in_the_middle_of_an_upgrade_is_an_error_of_its_own(
         ("two words", False),
         ("x" * 129, False),
         ("a\nb", False),
+        ("hk_live_0123456789", False),
+        ("key:hk_live_0123456789", False),
+        ("/v1/interrupts/c2VjcmV0.bWFj", False),
+        ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln", False),
     ],
 )
 async def test_an_error_names_the_trace_and_the_hosts_own_handle(
@@ -243,6 +264,8 @@ async def test_an_error_names_the_trace_and_the_hosts_own_handle(
     assert f"(trace={trace})" in str(caught.value)
     assert str(caught.value).endswith(f"(correlation={correlation})") is shown
     assert ("correlation=" in str(caught.value)) is shown
+    assert caught.value.correlation_id == (correlation if shown else None)
+    assert caught.value.details["correlationId"] == correlation
 
 
 @pytest.mark.duty("J.132")

@@ -128,6 +128,7 @@ async def test_one_active_run_per_scope_when_asked(client: AsyncOpenwopClient) -
     with pytest.raises(RunAlreadyActiveError) as caught:
         await client.start("openwop-approval", scope_id="wire-scope", dedup=True)
     assert caught.value.details["activeRunId"] == run.id
+    assert f"; run {run.id!r} is active: follow or cancel that one" in str(caught.value)
     await run.cancel()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from types import NoneType
@@ -27,6 +28,7 @@ T = TypeVar("T")
 
 _RETRYABLE_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 _MAX_MESSAGE = 2000
+_CORRELATION = re.compile(r"[\w.:/-]{1,128}", re.ASCII)
 
 
 class Answer(NamedTuple):
@@ -117,6 +119,7 @@ def decode_error(
         "retry_after": retry_after_seconds(headers, details, now=now),
         "idempotency_key": idempotency_key,
         "operation": operation,
+        "correlation_id": _shown_correlation(details, trace),
     }
     kind = error_class(status, code)
     if kind is NotFoundError and absent is not None and absent(status, code):
@@ -128,6 +131,14 @@ def decode_error(
             status, code or f"http_{status}", shown, capability=str(named) if named else None, **facts
         )
     return kind(status, code or f"http_{status}", shown, **facts)
+
+
+def _shown_correlation(details: JsonObject, trace: str | None) -> str | None:
+    """The host's own handle for the failure, where a line of text can hold it and it is no secret."""
+    found = details.get("correlationId")
+    if not isinstance(found, str) or found == trace or not _CORRELATION.fullmatch(found):
+        return None
+    return found if redact_text(found) == found else None
 
 
 def _too_old(message: str, details: JsonObject) -> ProtocolVersionError:

@@ -271,9 +271,9 @@ class Session:
             answer = Answer(response.status, response.headers, response.content or b"")
         else:
             answer = await send(outgoing)
+        self._tell(request, answer.headers)
         if answer.status >= 300 and not (answer.status == 304 and "If-None-Match" in outgoing.headers):
             raise self._error(request, answer)
-        self._tell(request, answer.headers)
         return answer, outgoing
 
     async def _attempt_stream(self, request: ApiRequest, key: str | None, limit: float) -> StreamResponse:
@@ -300,9 +300,9 @@ class Session:
                     f"middleware: {request.operation} needs an answer from call_next to read"
                 )
             stream = streams[-1]
+            self._tell(request, stream.headers)
             if stream.status >= 300:
                 raise self._error(request, await _error_answer(stream, limit))
-            self._tell(request, stream.headers)
             streams.remove(stream)
             return stream
         finally:
