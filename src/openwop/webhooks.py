@@ -15,6 +15,7 @@ Example::
 
 from __future__ import annotations
 
+import inspect
 import threading
 import time
 from collections import OrderedDict
@@ -164,9 +165,9 @@ class WebhookVerifier:
         """Check a delivery and read it; nothing of the body is parsed before its signature holds.
 
         ``headers`` is a mapping or pairs of name and value, in any case; ``raw_body`` the bytes exactly as received.
-        Raises :class:`WebhookVerificationError` with the ``reason``, and :class:`RequestValidationError` when
-        ``headers`` are none, or ``raw_body`` is not bytes: JSON that was parsed and written again is not what was
-        signed.
+        Raises :class:`WebhookVerificationError` with the ``reason``; :class:`RequestValidationError` when ``headers``
+        are none, or ``raw_body`` is not bytes (JSON that was parsed and written again is not what was signed); and
+        :class:`ConfigurationError` when the store does not say whether a delivery is new.
         """
         body: Any = raw_body
         if not isinstance(body, bytes | bytearray | memoryview):
@@ -177,7 +178,7 @@ class WebhookVerifier:
         check_signature(parts, secrets, content, now=self._clock(), tolerance_s=self._tolerance_s)
         sent_at = datetime.fromtimestamp(int(parts.timestamp), UTC)
         delivery = _read_delivery(content, sent_at, parts.webhook_id)
-        if self._seen is not None and not self._seen.add(delivery.replay_key):
+        if self._seen is not None and not _is_new(self._seen, delivery.replay_key):
             raise WebhookVerificationError("replayed")
         return delivery
 
@@ -230,6 +231,16 @@ def _checked_secrets(secrets: Any) -> tuple[Secret, ...]:
     if not all(isinstance(secret, str) and secret and is_encodable(secret) for secret in given):
         raise ConfigurationError("secrets: each must be the text that the host returned, not empty")
     return tuple(Secret(secret) for secret in given)
+
+
+def _is_new(store: ReplayStore, key: ReplayKey) -> bool:
+    told: Any = store.add(key)
+    if not isinstance(told, bool):
+        # A set's `add` gives None, which would refuse every delivery; an async one a coroutine, which refuses none.
+        if inspect.iscoroutine(told):
+            told.close()
+        raise ConfigurationError(f"seen: add() must return True or False, not {type(told).__name__}")
+    return told
 
 
 def _pairs(headers: Any) -> list[tuple[Any, Any]]:

@@ -246,6 +246,22 @@ def test_a_lean_or_odd_delivery_is_still_read(document: Any) -> None:
     assert delivery.replay_key == ("wh-1", "run-1", 4)
 
 
+class AsyncStore:
+    async def add(self, key: Any) -> bool:
+        return True
+
+    def discard(self, key: Any) -> None:
+        raise AssertionError
+
+
+@pytest.mark.parametrize("store", [set(), AsyncStore()])
+def test_a_store_that_does_not_say_what_is_new_is_a_mistake_of_the_caller(store: Any) -> None:
+    """We chose it: taken by its truth, the one would lose every delivery and the other let each repetition pass."""
+    body = body_of()
+    with pytest.raises(ConfigurationError, match="seen: add"):
+        verifier(seen=store).verify(headers_for(body), body)
+
+
 def test_a_delivery_without_a_webhook_id_has_a_key_all_the_same() -> None:
     """We chose it: the header is not signed and some hosts do not send it."""
     body = body_of()
