@@ -126,6 +126,8 @@ OUTPUTS = {
     "stream_text.py": r"Nothing was lost\.\n",
     "typed_events.py": r"Matched by class\.\n3 tokens\n",
     "fork_and_diff.py": r"a replay differs at: None\nthe other decision differs at: \d+\n",
+    "packs.py": r"vendor\.acme\.example 1\.0\.0\na version never changes\nTrue\nTrue\n",
+    "register_webhook.py": r"registered, secret [0-9a-f]{8}\n",
     "many_runs.py": r"100 finished, 0 failed\n",
     "webhook_receiver.py": r"204 run-1 run\.completed\n200 replayed\n400 signature_mismatch\n",
     "shared_files.py": r"somebody was faster: version \d+\nsigned by 3\nde Willkommen\n"

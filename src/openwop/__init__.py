@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from openwop._version import __version__
     from openwop.client import AsyncOpenwopClient
+    from openwop.downloads import AsyncDownload
     from openwop.errors import (
         ERROR_CODES,
         RUN_ERROR_CODES,
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
 # Where each public name lives.  Nothing heavy is imported before a name is used: `import openwop` costs a few ms.
 _HOMES: dict[str, str] = {
     "AsyncOpenwopClient": "openwop.client",
+    "AsyncDownload": "openwop.downloads",
     "AsyncEventStream": "openwop.streaming.stream",
     "AsyncRun": "openwop.handles",
     "ApiResponse": "openwop.response",
@@ -109,6 +111,7 @@ __all__ = [
     "TERMINAL_STATUSES",
     "ApiError",
     "ApiResponse",
+    "AsyncDownload",
     "AsyncEventStream",
     "AsyncOpenwopClient",
     "AsyncRun",

@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     from openwop.handles import AsyncRun
     from openwop.resources.a2a import AsyncA2a
     from openwop.resources.content import AsyncContent
+    from openwop.resources.packs_test import AsyncPacksTest
     from openwop.resources.triggers import AsyncTriggers
+    from openwop.resources.webhooks import AsyncWebhooks
     from openwop.resources.workspace import AsyncWorkspace
 
 __all__ = ["AsyncOpenwopClient"]
@@ -219,6 +221,20 @@ class AsyncOpenwopClient:
         from openwop.resources.a2a import AsyncA2a
 
         return AsyncA2a(self._session)
+
+    @cached_property
+    def webhooks(self) -> AsyncWebhooks:
+        """Events of runs, delivered to a URL."""
+        from openwop.resources.webhooks import AsyncWebhooks
+
+        return AsyncWebhooks(self._session)
+
+    @cached_property
+    def packs_test(self) -> AsyncPacksTest:
+        """A catalogue of packs for trying out."""
+        from openwop.resources.packs_test import AsyncPacksTest
+
+        return AsyncPacksTest(self._session)
 
     async def start(
         self,

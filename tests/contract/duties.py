@@ -348,11 +348,8 @@ UNDER_WAY: dict[str, str] = {
     "C.54": "mockProvider and force_engine_version reach the host as given, and its refusal is a typed error",
     "C.56": "onBehalfOf can be put into no body and no option",
     "C.57": "flat and nested ai options are both possible, and which one is sent is the caller's word",
-    "G.110": "webhooks.register returns the secret whole; its repr does not show it",
-    "G.112": "an url that is not https, no events, are refused before any request; tenant goes out on both calls",
     "H.118": "a diff that is forbidden, and one that is not offered, are errors of two classes",
     "I.119": "a bundle with truncated true says so, and names what to read for the rest",
-    "I.120": "a 302 of the signature is followed, to another origin without the key",
     "I.122": "a secret variable goes out as [REDACTED:<ref>], and a bare secret is refused",
     "I.123": "heartbeats are told by a predicate; an annotation's note is plain text, marked as untrusted",
 }

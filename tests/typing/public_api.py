@@ -1,7 +1,8 @@
 """What type checkers see of the public names: checked by mypy and pyright, both strict, and never run."""
 
-from collections.abc import Mapping
-from typing import Any, Literal, assert_type
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import IO, Any, Literal, assert_type
 
 import httpx
 from pydantic import BaseModel
@@ -10,6 +11,7 @@ import openwop
 from openwop import (
     ApiError,
     ApiResponse,
+    AsyncDownload,
     AsyncEventStream,
     AsyncOpenwopClient,
     AsyncRun,
@@ -31,7 +33,9 @@ from openwop.models import (
     ContentSettings,
     CreateTriggerSubscriptionRequest,
     DeliveredContent,
+    PublishedPack,
     TolerantModel,
+    WebhookRegistration,
     WorkspaceFile,
     WorkspaceFileInfo,
     as_decision,
@@ -227,6 +231,36 @@ def a_receiver_gets_typed_deliveries(headers: Mapping[str, str], raw_body: bytes
     assert_type(delivery.event, RunEvent)
     assert_type(delivery.replay_key, tuple[str, str, int])
     assert_type(verifier.verify([(b"x-openwop-signature", b"sha256=")], raw_body).webhook_id, str | None)
+
+
+async def packs_go_both_ways(
+    client: AsyncOpenwopClient, file: IO[bytes], pieces: AsyncIterator[bytes]
+) -> None:
+    packs = client.packs_test
+    assert_type(await packs.publish("vendor.a.b", "1.0.0", b"", signing_method="manual"), PublishedPack)
+    assert_type((await packs.publish("vendor.a.b", "1.0.0", Path("x.tgz"))).tarball_sha256, str | None)
+    for source in (file, pieces, [b""]):
+        await packs.publish("vendor.a.b", "1.0.0", source, sha256="sha256-", timeout=5)
+    assert_type(await packs.with_raw_response.publish("vendor.a.b", "1.0.0", b""), ApiResponse[PublishedPack])
+    assert_type(packs.tarball("vendor.a.b", "1.0.0"), AsyncDownload)
+    assert_type(await packs.tarball("vendor.a.b", "1.0.0").read(max_bytes=10), bytes)
+    await packs.tarball("vendor.a.b", "1.0.0").save(Path("x.tgz"))
+    async with packs.tarball("vendor.a.b", "1.0.0", timeout=5) as download:
+        assert_type([piece async for piece in download], list[bytes])
+        assert_type(download.sha256, str)
+        assert_type(download.length, int | None)
+    assert_type(await packs.signature("vendor.a.b", "1.0.0"), bytes)
+    await packs.delete("vendor.a.b", "1.0.0")
+
+
+async def webhooks_are_registered_and_ended(client: AsyncOpenwopClient) -> None:
+    hook = await client.webhooks.register(
+        "https://r.example/", [EventType.RUN_COMPLETED], tenant_id="w", tags=("t",)
+    )
+    assert_type(hook, WebhookRegistration)
+    assert_type(hook.secret, str | None)
+    assert_type(hook.fingerprint, str | None)
+    await client.webhooks.unregister(hook.webhook_id, tenant_id="w", timeout=5)
 
 
 async def a_host_gives_an_ordinary_client() -> None:

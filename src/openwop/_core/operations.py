@@ -51,9 +51,9 @@ class Operation(Generic[T]):
     long_poll: bool = False
     """Whether the host may hold the answer back; such calls do not count against the limit of calls in flight."""
     accept: str = "application/json"
-    """Media type of a successful answer."""
+    """The ``Accept`` header: the media type of a successful answer, and others that hosts send instead."""
     upload: str | None = None
-    """Media type of a body that is not JSON."""
+    """Media type of a body that is not JSON, and is read as it is sent."""
 
     @property
     def response(self) -> type[T]:
@@ -163,6 +163,33 @@ RESOLVE_TOKEN = _keyed(
     "resolveInterruptByToken", "/interrupts/{token}", "interrupts.resolve_token",
     lambda: models.ResolveInterruptRequest, lambda: models.InterruptResolution, auth=False,
 )  # fmt: skip
+REGISTER_WEBHOOK = _keyed(
+    "registerWebhook", "/webhooks", "webhooks.register",
+    lambda: models.RegisterWebhookRequest, lambda: models.WebhookRegistration, success=frozenset({201}),
+)  # fmt: skip
+# Hosts do not promise an Idempotency-Key here; a second attempt finds the subscription gone, which is what was wanted.
+UNREGISTER_WEBHOOK: Operation[None] = Operation(
+    "unregisterWebhook", "DELETE", "/webhooks/{webhookId}", "webhooks.unregister", lambda: type(None),
+    success=frozenset({204}),
+)  # fmt: skip
+# The same bytes again change nothing, so a lost answer is no reason not to send them again.
+PUT_TEST_PACK = Operation(
+    "putTestPackTarball", "PUT", "/packs-test/{name}/-/{version}.tgz", "packs_test.publish",
+    lambda: models.PublishedPack, upload="application/gzip", capability="packs.testMode",
+    success=frozenset({200, 201}),
+)  # fmt: skip
+GET_TEST_PACK = Operation(
+    "getTestPackTarball", "GET", "/packs-test/{name}/-/{version}.tgz", "packs_test.tarball", lambda: bytes,
+    accept="application/tar+gzip, application/octet-stream, */*;q=0.1", capability="packs.testMode",
+)  # fmt: skip
+DELETE_TEST_PACK: Operation[None] = Operation(
+    "deleteTestPackVersion", "DELETE", "/packs-test/{name}/-/{version}", "packs_test.delete", lambda: type(None),
+    capability="packs.testMode", success=frozenset({204}),
+)  # fmt: skip
+GET_TEST_PACK_SIGNATURE = Operation(
+    "getTestPackSignature", "GET", "/packs-test/{name}/-/{version}.sig", "packs_test.signature", lambda: bytes,
+    accept="application/octet-stream, */*;q=0.1", capability="packs.testMode",
+)  # fmt: skip
 
 LIST_WORKSPACE_FILES = Operation(
     "listWorkspaceFiles", "GET", "/host/workspace/files", "workspace.list", lambda: models.WorkspaceFileList,
@@ -245,4 +272,10 @@ OPERATIONS: tuple[Operation[Any], ...] = (
     PUT_CONTENT_SETTINGS,
     CREATE_TRIGGER_SUBSCRIPTION,
     GET_A2A_TASK_STATE,
+    REGISTER_WEBHOOK,
+    UNREGISTER_WEBHOOK,
+    PUT_TEST_PACK,
+    GET_TEST_PACK,
+    DELETE_TEST_PACK,
+    GET_TEST_PACK_SIGNATURE,
 )

@@ -13,6 +13,7 @@ from openwop._core.idempotency import checked_key, mint_key
 from openwop._core.operations import Operation, RetryClass
 from openwop._core.redact import redact_headers, redact_url
 from openwop._core.trace import trace_id_of
+from openwop._core.upload import Upload
 from openwop.errors import RequestValidationError
 from openwop.models.base import ModelMismatch, RequestModel
 from openwop.models.checks import check_file_path, check_id
@@ -20,6 +21,7 @@ from openwop.models.checks import check_file_path, check_id
 __all__ = ["ApiRequest", "build_request", "check_path_value", "checked_headers", "raw_request", "refuse"]
 
 _MAX_TOKEN_LENGTH = 8192
+_MAX_PACK_NAME_LENGTH = 214
 # Headers that the client sets itself, in its spelling: a caller's header of the same name takes the place of ours
 # instead of going out beside it.
 _SPELLINGS = {
@@ -44,6 +46,7 @@ class ApiRequest:
     """Path and query, encoded."""
     headers: dict[str, str]
     content: bytes | None = field(repr=False)
+    """The whole body; ``None`` when there is none, or when it is an :attr:`upload`."""
     operation: str
     """Operation id for messages and middleware; ``"GET /path"`` for a raw request."""
     retry: RetryClass
@@ -57,6 +60,8 @@ class ApiRequest:
     """Whether a 404 can mean that there is no such item, and not only that the host has no such operation."""
     posture: tuple[str, str] | None = None
     """A value that the host has to declare: ``("replay.modes", "branch")``."""
+    upload: Upload | None = field(default=None, repr=False)
+    """A body that is read as it is sent, in place of ``content``."""
 
     @property
     def url(self) -> str:
@@ -68,6 +73,7 @@ class ApiRequest:
         return ApiRequest(
             self.method, self.origin, self.target, headers, self.content, self.operation, self.retry, self.auth,
             self.idempotency_key, self.capability, self.trace_id, self.attempt, self.names_item, self.posture,
+            self.upload,
         )  # fmt: skip
 
     def describe(self) -> str:
@@ -95,6 +101,7 @@ def build_request(
     headers: Mapping[str, str] | None = None,
     idempotency_key: str | None = None,
     posture: tuple[str, str] | None = None,
+    upload: Upload | None = None,
 ) -> ApiRequest:
     """The request for one logical call.
 
@@ -104,8 +111,8 @@ def build_request(
     for name, value in values.items():
         check_path_value(name, value)
     target = dialect.path(operation.path, values, versioned=operation.versioned)
-    if query:
-        target = f"{target}?{encode_query(query)}"
+    if query and (encoded := encode_query(query)):
+        target = f"{target}?{encoded}"
     sent = {"Accept": operation.accept}
     if operation.versioned:
         sent.update(dialect.version_headers)
@@ -115,6 +122,8 @@ def build_request(
     if operation.takes is not None:
         content = body.to_bytes() if body is not None else b"{}"
         sent["Content-Type"] = "application/json"
+    elif operation.upload is not None:
+        sent["Content-Type"] = operation.upload
     key = None
     if operation.idempotent:
         key = mint_key() if idempotency_key is None else checked_key(idempotency_key)
@@ -132,6 +141,7 @@ def build_request(
         capability=operation.capability,
         names_item="{" in operation.path or operation.names_item,
         posture=posture,
+        upload=upload,
     )
 
 
@@ -236,6 +246,8 @@ def check_path_value(name: str, value: str) -> None:
         )
     elif name == "path":
         problem = check_file_path(value)
+    elif name == "name":
+        problem = check_id(value, _MAX_PACK_NAME_LENGTH)
     else:
         problem = check_id(value)
     if problem is None:

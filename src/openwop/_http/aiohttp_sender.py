@@ -39,7 +39,7 @@ class _Transport(httpx.AsyncBaseTransport):
         self._inner = inner
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        if request.headers.get("content-length", "0") == "0":
+        if "transfer-encoding" not in request.headers and request.headers.get("content-length", "0") == "0":
             # httpx-aiohttp streams every body, an empty one too, and a GET would go out with a chunked body.
             request = _without_body(request)
         response, reason = None, ""

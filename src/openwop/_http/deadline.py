@@ -55,6 +55,14 @@ class Deadlines:
         earliest = min((limit.when for limit in self._limits), default=None)
         self._timer = None if earliest is None else loop.call_at(earliest, self._look)
 
+    def postpone(self, limit: _Limit | anyio.CancelScope, seconds: float) -> None:
+        """Let ``limit`` run out ``seconds`` from now instead."""
+        if isinstance(limit, anyio.CancelScope):
+            limit.deadline = anyio.current_time() + seconds
+        elif limit.active:
+            limit.when = asyncio.get_running_loop().time() + seconds
+            self.add(limit)
+
     def close(self) -> None:
         """Leave no timer in the loop."""
         if self._timer is not None:
@@ -71,14 +79,20 @@ class _Limit:
         self._deadlines = deadlines
         self.when = asyncio.get_running_loop().time() + seconds
         self.cancelled_caught = False
+        self._task: asyncio.Task[object] | None = None
 
     def __enter__(self) -> _Limit:
         task = asyncio.current_task()
         assert task is not None  # a coroutine runs in a task
-        self._task: asyncio.Task[object] | None = task
+        self._task = task
         self._cancelling = task.cancelling()
         self._deadlines.add(self)
         return self
+
+    @property
+    def active(self) -> bool:
+        """Whether it has been entered, and has neither run out nor been left."""
+        return self._task is not None
 
     def expire(self) -> None:
         """Cancel the task that is inside; it cannot be running, since the timer does."""

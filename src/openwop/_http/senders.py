@@ -40,8 +40,15 @@ class Sender(Protocol):
     needs_child_task: bool
     """Whether a native cancellation must not reach the library itself; see :func:`in_child_task`."""
 
-    async def open(self, request: ApiRequest, *, connect_s: float, silence_s: float | None) -> httpx.Response:
-        """The open response; its body has not been read."""
+    async def open(
+        self,
+        request: ApiRequest,
+        *,
+        connect_s: float,
+        silence_s: float | None,
+        upload: httpx.AsyncByteStream | None = None,
+    ) -> httpx.Response:
+        """The open response; its body has not been read.  ``upload`` is sent in the place of ``request.content``."""
         ...
 
     async def aclose(self) -> None:
@@ -51,6 +58,11 @@ class Sender(Protocol):
 
 def _timeouts(connect_s: float, silence_s: float | None) -> dict[str, float | None]:
     return {"connect": min(connect_s, CONNECT_TIMEOUT_S), "read": silence_s, "write": silence_s, "pool": None}
+
+
+def _upload_headers(request: ApiRequest) -> dict[str, str]:
+    length = None if request.upload is None else request.upload.length
+    return {"Transfer-Encoding": "chunked"} if length is None else {"Content-Length": str(length)}
 
 
 @lru_cache(maxsize=512)
@@ -68,18 +80,27 @@ class DirectSender:
         self.watches_silence = own
         self.needs_child_task = False
 
-    async def open(self, request: ApiRequest, *, connect_s: float, silence_s: float | None) -> httpx.Response:
+    async def open(
+        self,
+        request: ApiRequest,
+        *,
+        connect_s: float,
+        silence_s: float | None,
+        upload: httpx.AsyncByteStream | None = None,
+    ) -> httpx.Response:
         url = _parsed_url(request.origin, request.target)
         content = request.content
         # With a stream of our own httpx leaves the two headers to us that it would else find out again each time.
         headers = {"Host": url.netloc.decode("ascii"), **request.headers}
-        if content is not None or request.method not in _NO_BODY:
+        if upload is not None:
+            headers.update(_upload_headers(request))
+        elif content is not None or request.method not in _NO_BODY:
             headers["Content-Length"] = str(len(content or b""))
         outgoing = httpx.Request(
             request.method,
             url,
             headers=headers,
-            stream=httpx.ByteStream(content or b""),
+            stream=upload or httpx.ByteStream(content or b""),
             extensions={"timeout": _timeouts(connect_s, silence_s if self.watches_silence else None)},
         )
         return await self._transport.handle_async_request(outgoing)
@@ -103,7 +124,14 @@ class ClientSender:
         self.watches_silence = silence
         self.needs_child_task = True
 
-    async def open(self, request: ApiRequest, *, connect_s: float, silence_s: float | None) -> httpx.Response:
+    async def open(
+        self,
+        request: ApiRequest,
+        *,
+        connect_s: float,
+        silence_s: float | None,
+        upload: httpx.AsyncByteStream | None = None,
+    ) -> httpx.Response:
         client = self._requests if silence_s is None else self._streams
         timeouts = _timeouts(connect_s, silence_s if self.watches_silence else None)
         url = _parsed_url(request.origin, request.target)
@@ -131,7 +159,17 @@ class ClientSender:
                 content=request.content,
                 extensions={"timeout": timeouts},
             )
-
+        if upload is not None:
+            headers = outgoing.headers.copy()
+            headers.pop("Content-Length", None)
+            headers.update(_upload_headers(request))
+            outgoing = httpx.Request(
+                outgoing.method,
+                outgoing.url,
+                headers=headers,
+                stream=upload,  # as it is: httpx would put a generator around it, which a cancellation leaves open
+                extensions=outgoing.extensions,
+            )
         return await client.send(outgoing, stream=True, follow_redirects=False, auth=auth)
 
     async def aclose(self) -> None:

@@ -23,6 +23,7 @@ from openwop._core.redirect import MAX_REDIRECTS, REDIRECT_STATUSES, follow_redi
 from openwop._core.request import ApiRequest, build_request
 from openwop._core.retry import Failure, GiveUp, RetryBudget, RetryPolicy, decide
 from openwop._core.trace import new_trace_id, trace_id_of, traceparent
+from openwop._core.upload import Upload
 from openwop._http.transport import StreamResponse, Transport
 from openwop._version import __version__
 from openwop.config import ClientConfig, checked_timeout, is_token
@@ -106,19 +107,21 @@ class Session:
         idempotency_key: str | None = None,
         posture: tuple[str, str] | None = None,
         answers: list[ApiResponse[Any]] | None = None,
+        upload: Upload | None = None,
     ) -> T:
         """One logical call of ``operation``, retried as its retry class allows.
 
         ``hold_s``: how long the host may hold the answer back (long poll), on top of every time limit.
         ``posture``: a value that the host has to declare, see :class:`ApiRequest`.
         ``answers``: where to put the result together with what came with it, for who asks for that.
+        ``upload``: a body that is read as it is sent; the caller closes it.
         """
 
         def build(dialect: Dialect) -> ApiRequest:
             return build_request(
                 operation, dialect, self.config.base_url,
                 path=path, query=query, body=body, headers=headers, idempotency_key=idempotency_key,
-                posture=posture,
+                posture=posture, upload=upload,
             )  # fmt: skip
 
         spoken = self.dialect
@@ -175,12 +178,38 @@ class Session:
         key = await self.api_key(limit) if request.auth else None
         return await self._attempt_stream(request, key, limit)
 
-    async def open_stream_retrying(self, request: ApiRequest) -> StreamResponse:
+    async def open_stream_retrying(
+        self, request: ApiRequest, *, timeout: float | None = None, idle_timeout: float | None = None
+    ) -> StreamResponse:
         """A stream request with the retries of an ordinary call, until its head is there."""
         await self.ready()
+        limit = self.config.timeout if timeout is None else checked_timeout(timeout)
 
         async def attempt(current: ApiRequest, key: str | None, time_left: float) -> StreamResponse:
-            return await self._attempt_stream(current, key, min(self.config.timeout, time_left))
+            return await self._attempt_stream(current, key, min(limit, time_left), idle_timeout)
+
+        return await self._retrying(request, self.policy, attempt)
+
+    async def download(
+        self,
+        request: ApiRequest,
+        consume: Callable[[StreamResponse], Awaitable[T]],
+        *,
+        timeout: float | None = None,
+    ) -> T:
+        """A stream request whose body ``consume`` reads to its end, all of it with the retries of an ordinary call.
+
+        ``timeout`` bounds the head of each attempt, and every silence in its body; not the whole body.
+        """
+        await self.ready()
+        limit = self.config.timeout if timeout is None else checked_timeout(timeout)
+
+        async def attempt(current: ApiRequest, key: str | None, time_left: float) -> T:
+            stream = await self._attempt_stream(current, key, min(limit, time_left), limit)
+            try:
+                return await consume(stream)
+            finally:
+                await stream.aclose()
 
         return await self._retrying(request, self.policy, attempt)
 
@@ -206,7 +235,12 @@ class Session:
                 error: OpenwopError = trouble
                 failure = _no_answer(trouble)
             except ApiError as refusal:
-                if refusal.status == 401 and callable(self.config.api_key) and not renewed:
+                if (
+                    refusal.status == 401
+                    and callable(self.config.api_key)
+                    and not renewed
+                    and not _is_spent(request)
+                ):
                     renewed = True
                     if await self.api_key(left) != key:
                         continue  # the token was rotated as the request went out
@@ -221,6 +255,11 @@ class Session:
             )  # fmt: skip
             if isinstance(decision, GiveUp):
                 raise _explained(error, decision.reason)
+            if _is_spent(request):
+                self.shared.budget.give_back(decision.cost)
+                raise _explained(
+                    error, "not retried: the body came from an iterable, which is read only once"
+                )
             if decision.free:
                 policy = replace(policy, max_retries=policy.max_retries + 1)
             request = replace(request, attempt=request.attempt + 1)
@@ -248,7 +287,8 @@ class Session:
     ) -> tuple[Answer, ApiRequest]:
         if time_left <= 0:
             raise _out_of_time(request, self.policy.total_timeout)
-        limit = min(per_attempt, time_left)
+        # The limit of an upload is one for each piece of it, so what is left for the call does not shorten it.
+        limit = per_attempt if request.upload is not None else min(per_attempt, time_left)
         transport = self.shared.transport
 
         async def send(outgoing: ApiRequest) -> Answer:
@@ -276,7 +316,9 @@ class Session:
             raise self._error(request, answer)
         return answer, outgoing
 
-    async def _attempt_stream(self, request: ApiRequest, key: str | None, limit: float) -> StreamResponse:
+    async def _attempt_stream(
+        self, request: ApiRequest, key: str | None, limit: float, idle_timeout: float | None = None
+    ) -> StreamResponse:
         if limit <= 0:
             raise _out_of_time(request, self.policy.total_timeout)
         streams: list[StreamResponse] = []
@@ -284,7 +326,7 @@ class Session:
         async def transmit(outgoing: ApiRequest) -> AttemptResponse:
             for _ in range(MAX_REDIRECTS + 1):
                 stream = await self.shared.transport.open(
-                    outgoing, timeout=limit, idle_timeout=self.config.stream_idle_timeout
+                    outgoing, timeout=limit, idle_timeout=idle_timeout or self.config.stream_idle_timeout
                 )
                 streams.append(stream)
                 location = stream.headers.get("location") if stream.status in REDIRECT_STATUSES else None
@@ -382,11 +424,17 @@ def _bind(middleware: Middleware, call_next: CallNext) -> CallNext:
 
 def _redirected(request: ApiRequest, status: int, location: str) -> ApiRequest:
     target = follow_redirect(request, status, location)
+    if _is_spent(request):
+        target = "the body came from an iterable, which is read only once"
     if isinstance(target, str):
         raise ConfigurationError(
             f"{request.operation}: the host redirects ({status}) and it is not followed: {target}"
         )
     return target
+
+
+def _is_spent(request: ApiRequest) -> bool:
+    return request.upload is not None and request.upload.spent
 
 
 def _failure(error: ApiError) -> Failure:

@@ -23,6 +23,7 @@ from openwop._http.deadline import Deadlines
 from openwop._http.idle import SilenceError, with_idle_limit
 from openwop._http.pool import failure_facts
 from openwop._http.senders import CertTypes, Sender, VerifyTypes, in_child_task, make_sender
+from openwop._http.uploading import UploadStream
 from openwop.errors import (
     ConfigurationError,
     ConnectionFailedError,
@@ -54,14 +55,15 @@ class StreamResponse:
         self.headers: Mapping[str, str] = response.headers
         self.content_type = response.headers.get("content-type", "").split(";")[0].strip().lower()
 
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
-        """The body, decompressed, in pieces as they come.
+    async def chunks(self, *, inflate: bool = True) -> AsyncGenerator[bytes, None]:
+        """The body in pieces as they come, decompressed unless ``inflate`` is false.
 
         Raises :class:`ConnectionFailedError` when the connection breaks or the body is cut short, and
         :class:`RequestTimeoutError` when nothing comes for the idle time.
         """
         encoding = self.headers.get("content-encoding", "").strip().lower()
-        inflater = None if encoding in ("", "identity") else _inflater(encoding, None, self._request)
+        plain = not inflate or encoding in ("", "identity")
+        inflater = None if plain else _inflater(encoding, None, self._request)
         body = _body(self._response)
         watched = with_idle_limit(body, self._idle_timeout) if self._watch else body
         try:
@@ -147,10 +149,11 @@ class Transport:
     ) -> Answer:
         """One attempt with its whole answer, within ``timeout`` seconds once it is its turn.
 
-        ``queue_s``: how long it may wait for its turn when too many requests are in flight.
+        ``queue_s``: how long it may wait for its turn when too many requests are in flight.  An upload takes as long as
+        it moves, see :class:`UploadStream`, and needs no turn.
         """
         sender = self._current_sender()
-        slots = None if long_poll else self._slots
+        slots = None if long_poll or request.upload is not None else self._slots
         if slots is not None:
             try:
                 slots.acquire_nowait()
@@ -159,19 +162,25 @@ class Transport:
         try:
             if self._closed:  # while it waited for its turn
                 raise _closed_error()
-            with self._deadlines.limit(timeout):
+            deadlines = self._deadlines
+            with deadlines.limit(timeout) as limit:
+                upload = None
+                if request.upload is not None:
+                    upload = UploadStream(request.upload, partial(deadlines.postpone, limit), timeout)
                 if sender.needs_child_task:
-                    return await in_child_task(partial(self._fetch, sender, request, timeout))
-                return await self._fetch(sender, request, timeout)
+                    return await in_child_task(partial(self._fetch, sender, request, timeout, upload))
+                return await self._fetch(sender, request, timeout, upload)
             raise _timed_out(request, timeout)
         finally:
             if slots is not None:
                 slots.release()
 
-    async def _fetch(self, sender: Sender, request: ApiRequest, timeout: float) -> Answer:
+    async def _fetch(
+        self, sender: Sender, request: ApiRequest, timeout: float, upload: UploadStream | None
+    ) -> Answer:
         response = None
         try:
-            response = await sender.open(request, connect_s=timeout, silence_s=None)
+            response = await sender.open(request, connect_s=timeout, silence_s=None, upload=upload)
             content = await _read_body(response, request)
             await response.aclose()
             return Answer(response.status_code, response.headers, content)
@@ -179,6 +188,9 @@ class Transport:
             if response is not None:
                 with anyio.CancelScope(shield=True):
                     await response.aclose()
+            source_failure = None if request.upload is None else request.upload.failure
+            if source_failure is not None and isinstance(error, Exception):
+                raise source_failure from None  # aiohttp reports what the source raised as an error of its own
             if isinstance(
                 error, httpx.HTTPError | httpx.StreamError | httpx.InvalidURL | InflateError | RuntimeError
             ):

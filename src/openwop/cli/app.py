@@ -94,6 +94,9 @@ def dev(
         ),
     ] = None,
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
+    allow_loopback_webhooks: Annotated[
+        bool, typer.Option("--allow-loopback-webhooks", help="Deliver webhooks to this machine too.")
+    ] = False,
 ) -> None:
     """Serve a development host until it is stopped.
 
@@ -102,7 +105,14 @@ def dev(
     _require_devhost()
     from openwop.cli.dev import dev as run_dev
 
-    raise typer.Exit(run_dev(host=host, port=port, keys=key or [], directories=workflows or []))
+    code = run_dev(
+        host=host,
+        port=port,
+        keys=key or [],
+        directories=workflows or [],
+        allow_loopback_webhooks=allow_loopback_webhooks,
+    )
+    raise typer.Exit(code)
 
 
 def _require_devhost() -> None:

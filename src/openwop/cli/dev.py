@@ -16,7 +16,14 @@ from openwop.devhost.server import load_workflows
 __all__ = ["dev"]
 
 
-def dev(*, host: str, port: int, keys: Sequence[str], directories: Sequence[Path]) -> int:
+def dev(
+    *,
+    host: str,
+    port: int,
+    keys: Sequence[str],
+    directories: Sequence[Path],
+    allow_loopback_webhooks: bool = False,
+) -> int:
     """Serve a development host until a signal stops it; the exit code.
 
     Args:
@@ -24,10 +31,15 @@ def dev(*, host: str, port: int, keys: Sequence[str], directories: Sequence[Path
         port: the port; 0 takes a free one.
         keys: the API keys to accept, or none for the one that development hosts have.
         directories: folders of workflow definitions, served besides those that are always there.
+        allow_loopback_webhooks: deliver webhooks to receivers on this machine too.
     """
     try:
         own = [document for directory in directories for document in load_workflows(directory)]
-        devhost = DevHost(api_keys=keys or [DEFAULT_API_KEY], workflows=own)
+        devhost = DevHost(
+            api_keys=keys or [DEFAULT_API_KEY],
+            workflows=own,
+            allow_loopback_webhooks=allow_loopback_webhooks,
+        )
     except (OSError, ValueError) as problem:
         error(str(problem))
         return 2

@@ -26,6 +26,7 @@ SCOPES = frozenset(
         "workspace:write",
         "content:read",
         "content:write",
+        "packs:publish",
     }
 )
 TEST_KEY_PREFIX = "hk_test_"

@@ -20,8 +20,10 @@ from openwop.devhost import (
     api_content,
     api_events,
     api_interrupts,
+    api_packs,
     api_runs,
     api_triggers,
+    api_webhooks,
     api_workspace,
 )
 from openwop.devhost.errors import HostError
@@ -35,6 +37,7 @@ from openwop.devhost.routing import (
     answer,
     raw_path,
 )
+from openwop.devhost.webhooks import Webhooks
 
 logger = logging.getLogger("openwop.devhost")
 
@@ -55,6 +58,8 @@ def create_app(
     keepalive_s: float,
     discovery: Callable[[], JsonObject],
     discovery_max_age_s: int = 300,
+    webhooks: Webhooks,
+    allow_loopback_webhooks: bool = False,
 ) -> Starlette:
     """Build the application.
 
@@ -63,6 +68,8 @@ def create_app(
         keepalive_s: After how much silence a stream sends a comment.
         discovery: Gives the current discovery document.
         discovery_max_age_s: How long clients may keep that document.
+        webhooks: Whoever is told of events.
+        allow_loopback_webhooks: Whether receivers on this machine may be registered.
     """
     meta = _Meta(discovery, discovery_max_age_s)
     operations = (
@@ -75,6 +82,8 @@ def create_app(
         *api_content.OPERATIONS,
         *api_triggers.OPERATIONS,
         *api_a2a.OPERATIONS,
+        *api_packs.operations(),
+        *api_webhooks.operations(webhooks, allow_loopback=allow_loopback_webhooks),
     )
     return Starlette(routes=[*_routes(services, operations), _Fallback(services)])
 

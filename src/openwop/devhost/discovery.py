@@ -14,6 +14,7 @@ from openwop.devhost.options import Limits
 from openwop.devhost.records import EVENT_LOG_SCHEMA_VERSION
 from openwop.devhost.runtime import ENGINE_VERSION
 from openwop.devhost.triggers import SOURCES
+from openwop.devhost.webhooks import MAX_ATTEMPTS
 
 PROTOCOL_VERSION = "1.1"
 FORCED_ENGINE_VERSIONS = (0, ENGINE_VERSION + 1)
@@ -101,7 +102,13 @@ def _families(limits: Limits) -> JsonObject:
         "secrets": {"supported": False},
         "debugBundle": {"supported": False},
         "feedback": {"supported": False},
-        "webhooks": {"supported": False},
+        "webhooks": {
+            "supported": True,
+            "signatureAlgorithms": ["v1"],
+            "durable": True,
+            "retryPolicy": {"backoff": "exponential", "maxAttempts": MAX_ATTEMPTS},
+        },
+        "packs": {"testMode": {"supported": True}},
         "compliance": {"defaultMode": "mask"},
         "auth": {
             "profiles": ["openwop-auth-api-key-rotation"],

@@ -19,12 +19,14 @@ from openwop.devhost.discovery import discovery_document
 from openwop.devhost.idempotency import IdempotencyCache
 from openwop.devhost.json_values import JsonObject, merge_deeply
 from openwop.devhost.options import Limits
+from openwop.devhost.receivers import Courier
 from openwop.devhost.routing import Interceptor, Services
 from openwop.devhost.runner import RunController
 from openwop.devhost.runtime import DEFAULT_TOKEN_LIFETIME_S, Runtime, new_run_id
 from openwop.devhost.samples import sample_workflows
 from openwop.devhost.store import MemoryStore, RunStore
 from openwop.devhost.transport import InProcessTransport
+from openwop.devhost.webhooks import Webhooks
 from openwop.devhost.workspace import add_sample_file
 
 if TYPE_CHECKING:
@@ -54,6 +56,8 @@ class DevHost:
         capabilities: Laid over the discovery document, object by object.
         discovery_max_age_s: How many seconds clients may keep the discovery document.
         min_client_version: Refuse clients that call themselves older, with 426.
+        allow_loopback_webhooks: Deliver webhooks to this machine too, with http as well. Into other private
+            networks nothing is ever delivered.
         intercept: Called with the operation's name and the request before each operation; a response that it
             returns is sent in the operation's place.
 
@@ -77,6 +81,7 @@ class DevHost:
         capabilities: Mapping[str, Any] | None = None,
         discovery_max_age_s: int = 300,
         min_client_version: str | None = None,
+        allow_loopback_webhooks: bool = False,
         intercept: Interceptor | None = None,
     ) -> None:
         keys = KeyRing(api_keys)
@@ -94,11 +99,16 @@ class DevHost:
         self._services = Services(
             self.runtime, IdempotencyCache(self.runtime.clock), min_client_version, intercept
         )
+        courier = Courier(allow_loopback=allow_loopback_webhooks)
+        webhooks = Webhooks(self.runtime.clock, self.runtime.spawn, courier)
+        self.runtime.listeners.append(webhooks.publish)
         self._app = create_app(
             self._services,
             keepalive_s=keepalive_s,
             discovery=self.discovery,
             discovery_max_age_s=discovery_max_age_s,
+            webhooks=webhooks,
+            allow_loopback_webhooks=allow_loopback_webhooks,
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._requests = 0

@@ -60,6 +60,7 @@ class Limits:
         max_workspace_file_bytes: The largest workspace file, as UTF-8.
         max_workspace_files: The most files in one tenant's workspace.
         max_workspace_versions: How many versions of a file are kept, the newest included.
+        max_tarball_bytes: The largest tarball of a pack.
     """
 
     max_node_executions: int = 1000
@@ -70,6 +71,7 @@ class Limits:
     max_workspace_file_bytes: int = 262_144
     max_workspace_files: int = 1000
     max_workspace_versions: int = 20
+    max_tarball_bytes: int = 64 * 1024 * 1024
 
 
 def check_options(options: JsonObject, workflow: Workflow, *, test_key: bool, field: str = "") -> None:

@@ -90,6 +90,7 @@ class Operation:
         scopes: What the caller's key has to grant; None for an operation without authentication.
         body: The JSON Schema of the body; None when the operation has none.
         body_optional: Whether an absent body is as good as ``{}``.
+        keyed: Whether an ``Idempotency-Key`` means anything.
     """
 
     id: str
@@ -99,11 +100,12 @@ class Operation:
     scopes: tuple[str, ...] | None = ()
     body: JsonObject | None = None
     body_optional: bool = False
+    keyed: bool = True
 
     @property
     def mutates(self) -> bool:
         """Whether an ``Idempotency-Key`` is honoured."""
-        return self.method != "GET"
+        return self.method != "GET" and self.keyed
 
 
 @dataclass

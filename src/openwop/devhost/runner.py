@@ -66,6 +66,9 @@ class Surroundings(Protocol):
     def run_finished(self, run: RunController) -> None:
         """Note that a run has ended."""
 
+    def happened(self, record: RunRecord, events: Sequence[LoggedEvent]) -> None:
+        """Tell those outside who want to know of what happened for the first time."""
+
 
 class RunController:
     """One run, live.
@@ -120,6 +123,10 @@ class RunController:
         events = self._host.store.append(self.record, drafts, timestamp(self.clock.time()))
         for event in events:
             self.state.apply(event)
+        if (
+            not self.replaying and drafts[0].timestamp is None
+        ):  # neither told again nor taken over from a source
+            self._host.happened(self.record, events)
         if events[-1].type in TERMINAL_EVENTS:
             self._end()
         self.changed.notify()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from openwop.devhost.errors import HostError, NodeFailure, invalid, not_found
 from openwop.devhost.json_values import JsonObject, is_number
 from openwop.devhost.nodes import GATED_TYPES, KNOWN_TYPES
 from openwop.devhost.options import Limits, check_options, effective_limits
-from openwop.devhost.records import RunRecord
+from openwop.devhost.records import LoggedEvent, RunRecord
 from openwop.devhost.runner import RunController
 from openwop.devhost.store import RunStore
 from openwop.devhost.triggers import Triggers
@@ -62,6 +62,7 @@ class Runtime:
         self._workspaces: dict[str | None, Workspace] = {}
         self._content: dict[str | None, Content] = {None: Content(clock)}
         self.closing = Signal()
+        self.listeners: list[Callable[[RunRecord, Sequence[LoggedEvent]], None]] = []
         self._signer = TokenSigner(token_secret)
         self._run_ids = run_ids
         self._runs: dict[str, RunController] = {}
@@ -237,6 +238,11 @@ class Runtime:
                 active.remove(record.run_id)
             if not active:
                 self._active.pop((record.tenant, record.scope_id), None)
+
+    def happened(self, record: RunRecord, events: Sequence[LoggedEvent]) -> None:
+        """Tell those outside who want to know of what happened."""
+        for listener in self.listeners:
+            listener(record, events)
 
     def start_child(
         self, parent: RunController, node_id: str, workflow_id: str, inputs: JsonObject

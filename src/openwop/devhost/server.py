@@ -203,6 +203,9 @@ def parser() -> argparse.ArgumentParser:
     program.add_argument(
         "--keepalive", type=float, default=15.0, metavar="SECONDS", help="(default: %(default)s)"
     )
+    program.add_argument(
+        "--allow-loopback-webhooks", action="store_true", help="deliver webhooks to this machine too"
+    )
     return program
 
 
@@ -212,7 +215,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         documents = [document for directory in options.workflows for document in load_workflows(directory)]
         devhost = DevHost(
-            api_keys=options.key or [DEFAULT_API_KEY], workflows=documents, keepalive_s=options.keepalive
+            api_keys=options.key or [DEFAULT_API_KEY],
+            workflows=documents,
+            keepalive_s=options.keepalive,
+            allow_loopback_webhooks=options.allow_loopback_webhooks,
         )
         asyncio.run(serve_until_stopped(devhost, host=options.host, port=options.port))
     except (OSError, ValueError) as error:

@@ -76,6 +76,7 @@ if TYPE_CHECKING:
         is_tool_event,
         is_tool_returned,
     )
+    from openwop.models.packs import PublishedPack
     from openwop.models.runs import (
         TERMINAL_STATUSES,
         BulkCancelRequest,
@@ -111,6 +112,7 @@ if TYPE_CHECKING:
         TriggerSubscriptionCreated,
         TriggerVerification,
     )
+    from openwop.models.webhooks import RegisterWebhookRequest, WebhookRegistration
     from openwop.models.workflows import (
         ChannelDeclaration,
         ConnectionPortValue,
@@ -165,6 +167,9 @@ _NAMES: dict[str, str] = {
         as_tool_returned is_agent_event is_decision is_handoff is_memory_event is_reasoned
         is_reasoning_delta is_tool_called is_tool_event is_tool_returned
     """,
+    "packs": """
+        PublishedPack
+    """,
     "runs": """
         TERMINAL_STATUSES BulkCancelRequest BulkCancelResponse BulkCancelResult CancelRunRequest
         CreateRunRequest ErrorEnvelope ForkRunRequest PauseRunRequest Residency ResumeRunRequest
@@ -174,6 +179,9 @@ _NAMES: dict[str, str] = {
     "triggers": """
         CreateTriggerSubscriptionRequest TriggerBinding TriggerRetryPolicy TriggerSubscription
         TriggerSubscriptionCreated TriggerVerification
+    """,
+    "webhooks": """
+        RegisterWebhookRequest WebhookRegistration
     """,
     "workflows": """
         ChannelDeclaration ConnectionPortValue EdgeCondition ExpressionPortValue NodeGroup PortValue
@@ -236,10 +244,12 @@ __all__ = [
     "PageSeo",
     "PauseRunRequest",
     "PortValue",
+    "PublishedPack",
     "PutContentSectionRequest",
     "PutContentSettingsRequest",
     "PutWorkspaceFileRequest",
     "RefineFeedback",
+    "RegisterWebhookRequest",
     "RequestModel",
     "Residency",
     "ResolveInterruptRequest",
@@ -267,6 +277,7 @@ __all__ = [
     "TriggerSubscriptionCreated",
     "TriggerVerification",
     "VariablePortValue",
+    "WebhookRegistration",
     "WireModel",
     "WorkflowDefinition",
     "WorkflowEdge",

@@ -56,14 +56,14 @@ def check_url(url: str) -> str:
     return url
 
 
-def check_id(value: str) -> str | None:
+def check_id(value: str, max_length: int = MAX_ID_LENGTH) -> str | None:
     """What is wrong with an id, or ``None``.  Ids are opaque; only what no host can route is refused."""
     if not value:
         return "must not be empty"
     if value in (".", ".."):
         return f"must not be {value!r}: it would change the path of the URL"
-    if len(value) > MAX_ID_LENGTH:
-        return f"must have at most {MAX_ID_LENGTH} characters, not {len(value)}"
+    if len(value) > max_length:
+        return f"must have at most {max_length} characters, not {len(value)}"
     return None
 
 

@@ -9,6 +9,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from openwop._core.operations import Operation
 from openwop._core.request import refuse
+from openwop._core.upload import Upload
 from openwop._http.session import Session
 from openwop.errors import RequestValidationError
 from openwop.models.base import ModelMismatch, RequestModel, WireModel, check
@@ -41,10 +42,12 @@ class AsyncResource:
         hold_s: float = 0.0,
         idempotency_key: str | None = None,
         posture: tuple[str, str] | None = None,
+        upload: Upload | None = None,
     ) -> T:
         return await self._session.call(
             operation, path=path, query=query, body=body, headers=headers, timeout=timeout,
             hold_s=hold_s, idempotency_key=idempotency_key, posture=posture, answers=self._answers,
+            upload=upload,
         )  # fmt: skip
 
 

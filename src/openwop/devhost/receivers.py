@@ -1,0 +1,100 @@
+"""Where deliveries may go, and how they get there: nowhere into private networks, whatever a name resolves to."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import socket
+from urllib.parse import urlsplit
+
+import httpx
+
+from openwop._version import __version__
+
+logger = logging.getLogger("openwop.devhost")
+
+ATTEMPT_SECONDS = 5.0
+USER_AGENT = f"openwop-webhook-dispatcher/{__version__}"
+_FORBIDDEN_NAMES = frozenset({"localhost", "metadata", "metadata.google.internal"})
+
+
+def url_problem(url: str, *, allow_loopback: bool) -> str | None:
+    """Say what is wrong with a receiver's URL as it is written, or None; names are looked up at delivery."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        return "is not a URL"
+    if parts.scheme not in ("http", "https") or not host or any(character <= " " for character in url):
+        return "is an absolute https URL"
+    if allow_loopback and _is_loopback(host):
+        return None
+    if parts.scheme != "https":
+        return "is an https URL"
+    if host.rstrip(".") in _FORBIDDEN_NAMES:
+        return "leads into a private network"
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    return None if is_public(address) else "leads into a private network"
+
+
+def is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Whether an address is one of the whole Internet's."""
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    plain = mapped or address
+    return plain.is_global and not plain.is_multicast
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Courier:
+    """Posts deliveries: never through a proxy, never after a redirect, and only to an address that was checked.
+
+    Args:
+        allow_loopback: Whether receivers on this machine are served, with http too.
+    """
+
+    def __init__(self, *, allow_loopback: bool = False) -> None:
+        self.allow_loopback = allow_loopback
+
+    async def __call__(self, url: str, body: bytes, headers: dict[str, str], /) -> bool:
+        """Send a delivery; True when the receiver answered with a 2xx status in time."""
+        try:
+            async with asyncio.timeout(ATTEMPT_SECONDS):
+                return await self._post(url, body, headers)
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, TimeoutError) as error:
+            logger.info("a webhook could not be delivered: %s", type(error).__name__)
+            return False
+
+    async def _post(self, url: str, body: bytes, headers: dict[str, str]) -> bool:
+        target = httpx.URL(url)
+        address = await self._address(target.host, target.port or (443 if target.scheme == "https" else 80))
+        # To the very address that was checked: a second look-up might give another one.
+        pinned = target.copy_with(host=address)
+        sent = {**headers, "Host": target.netloc.decode("ascii"), "User-Agent": USER_AGENT}
+        async with (
+            httpx.AsyncClient(trust_env=False, timeout=ATTEMPT_SECONDS) as client,
+            client.stream(
+                "POST", pinned, content=body, headers=sent, extensions={"sni_hostname": target.host}
+            ) as response,
+        ):
+            return 200 <= response.status_code < 300
+
+    async def _address(self, host: str, port: int) -> str:
+        """Resolve a name; every address of it has to be allowed."""
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        addresses = [ipaddress.ip_address(str(entry[4][0])) for entry in found]
+        for address in addresses:
+            if not (is_public(address) or (self.allow_loopback and address.is_loopback)):
+                raise ValueError("the name leads into a private network")
+        return str(addresses[0])
