@@ -13,6 +13,23 @@ if TYPE_CHECKING:
         A2aPushConfig,
         A2aTaskState,
     )
+    from openwop.models.agents import (
+        AgentDeployment,
+        AgentInstance,
+        AgentInventory,
+        AgentInventoryEntry,
+        AgentMemoryShape,
+        AgentOwner,
+        AgentReference,
+        AgentRoster,
+        AgentRosterEntry,
+        DepartmentView,
+        OrgChart,
+        OrgDepartment,
+        OrgMember,
+        OrgRole,
+        TransitionDeploymentRequest,
+    )
     from openwop.models.base import ModelMismatch, RequestModel, TolerantModel, WireModel
     from openwop.models.content import (
         ContentPage,
@@ -76,6 +93,20 @@ if TYPE_CHECKING:
         is_tool_event,
         is_tool_returned,
     )
+    from openwop.models.prompts import (
+        PromptMeta,
+        PromptMetaRequest,
+        PromptModelHints,
+        PromptModelHintsRequest,
+        PromptPage,
+        PromptRef,
+        PromptTemplate,
+        PromptTemplateRequest,
+        PromptVariable,
+        PromptVariableRequest,
+        RenderedPrompt,
+        RenderPromptRequest,
+    )
     from openwop.models.runs import (
         TERMINAL_STATUSES,
         BulkCancelRequest,
@@ -102,6 +133,11 @@ if TYPE_CHECKING:
         RunResumed,
         RunSnapshot,
         is_terminal_status,
+    )
+    from openwop.models.tools import (
+        ToolAuth,
+        ToolCatalog,
+        ToolDescriptor,
     )
     from openwop.models.triggers import (
         CreateTriggerSubscriptionRequest,
@@ -140,6 +176,11 @@ _NAMES: dict[str, str] = {
     "a2a": """
         A2aPushConfig A2aTaskState
     """,
+    "agents": """
+        AgentDeployment AgentInstance AgentInventory AgentInventoryEntry AgentMemoryShape AgentOwner
+        AgentReference AgentRoster AgentRosterEntry DepartmentView OrgChart OrgDepartment OrgMember
+        OrgRole TransitionDeploymentRequest
+    """,
     "base": """
         ModelMismatch RequestModel TolerantModel WireModel
     """,
@@ -165,11 +206,19 @@ _NAMES: dict[str, str] = {
         as_tool_returned is_agent_event is_decision is_handoff is_memory_event is_reasoned
         is_reasoning_delta is_tool_called is_tool_event is_tool_returned
     """,
+    "prompts": """
+        PromptMeta PromptMetaRequest PromptModelHints PromptModelHintsRequest PromptPage PromptRef
+        PromptTemplate PromptTemplateRequest PromptVariable PromptVariableRequest
+        RenderPromptRequest RenderedPrompt
+    """,
     "runs": """
         TERMINAL_STATUSES BulkCancelRequest BulkCancelResponse BulkCancelResult CancelRunRequest
         CreateRunRequest ErrorEnvelope ForkRunRequest PauseRunRequest Residency ResumeRunRequest
         RunCancelled RunCost RunCreated RunDiff RunError RunEventDiff RunForked RunMetrics
         RunOptions RunOwner RunPaused RunResumed RunSnapshot is_terminal_status
+    """,
+    "tools": """
+        ToolAuth ToolCatalog ToolDescriptor
     """,
     "triggers": """
         CreateTriggerSubscriptionRequest TriggerBinding TriggerRetryPolicy TriggerSubscription
@@ -190,6 +239,15 @@ __all__ = [
     "TERMINAL_STATUSES",
     "A2aPushConfig",
     "A2aTaskState",
+    "AgentDeployment",
+    "AgentInstance",
+    "AgentInventory",
+    "AgentInventoryEntry",
+    "AgentMemoryShape",
+    "AgentOwner",
+    "AgentReference",
+    "AgentRoster",
+    "AgentRosterEntry",
     "ApprovalData",
     "ApprovalDecision",
     "BulkCancelRequest",
@@ -218,6 +276,7 @@ __all__ = [
     "DeliveredContent",
     "DeliveredPage",
     "DeliveredSection",
+    "DepartmentView",
     "EdgeCondition",
     "ErrorEnvelope",
     "EventPage",
@@ -233,13 +292,29 @@ __all__ = [
     "MessageChunk",
     "ModelMismatch",
     "NodeGroup",
+    "OrgChart",
+    "OrgDepartment",
+    "OrgMember",
+    "OrgRole",
     "PageSeo",
     "PauseRunRequest",
     "PortValue",
+    "PromptMeta",
+    "PromptMetaRequest",
+    "PromptModelHints",
+    "PromptModelHintsRequest",
+    "PromptPage",
+    "PromptRef",
+    "PromptTemplate",
+    "PromptTemplateRequest",
+    "PromptVariable",
+    "PromptVariableRequest",
     "PutContentSectionRequest",
     "PutContentSettingsRequest",
     "PutWorkspaceFileRequest",
     "RefineFeedback",
+    "RenderPromptRequest",
+    "RenderedPrompt",
     "RequestModel",
     "Residency",
     "ResolveInterruptRequest",
@@ -261,6 +336,10 @@ __all__ = [
     "StaticPortValue",
     "SuspendRequest",
     "TolerantModel",
+    "ToolAuth",
+    "ToolCatalog",
+    "ToolDescriptor",
+    "TransitionDeploymentRequest",
     "TriggerBinding",
     "TriggerRetryPolicy",
     "TriggerSubscription",
