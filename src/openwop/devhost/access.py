@@ -26,6 +26,11 @@ SCOPES = frozenset(
         "workspace:write",
         "content:read",
         "content:write",
+        "prompts:read",
+        "prompts:write",
+        "deploy:promote",
+        "deploy:pause",
+        "deploy:rollback",
     }
 )
 TEST_KEY_PREFIX = "hk_test_"

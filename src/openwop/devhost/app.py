@@ -17,13 +17,17 @@ from starlette.types import Receive, Scope, Send
 
 from openwop.devhost import (
     api_a2a,
+    api_agents,
     api_content,
     api_events,
     api_interrupts,
+    api_prompts,
     api_runs,
+    api_tools,
     api_triggers,
     api_workspace,
 )
+from openwop.devhost.catalogs import Catalogs
 from openwop.devhost.errors import HostError
 from openwop.devhost.json_values import JsonObject, encode
 from openwop.devhost.routing import (
@@ -46,11 +50,12 @@ _VERSIONED_ROOTS = frozenset(
     " trigger-subscriptions packs-test".split()
 )
 #: Optional surfaces that say 501 when a host does not have them; all others say 404.
-_ABSENT_501 = ("annotations", "prompts")
+_ABSENT_501 = ("annotations",)
 
 
 def create_app(
     services: Services,
+    catalogs: Catalogs,
     *,
     keepalive_s: float,
     discovery: Callable[[], JsonObject],
@@ -60,6 +65,7 @@ def create_app(
 
     Args:
         services: The runtime, and what all operations share.
+        catalogs: Agents, tools and prompts.
         keepalive_s: After how much silence a stream sends a comment.
         discovery: Gives the current discovery document.
         discovery_max_age_s: How long clients may keep that document.
@@ -75,6 +81,9 @@ def create_app(
         *api_content.OPERATIONS,
         *api_triggers.OPERATIONS,
         *api_a2a.OPERATIONS,
+        *api_agents.operations(catalogs),
+        *api_tools.operations(catalogs),
+        *api_prompts.operations(catalogs),
     )
     return Starlette(routes=[*_routes(services, operations), _Fallback(services)])
 
