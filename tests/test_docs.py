@@ -130,6 +130,9 @@ OUTPUTS = {
     "register_webhook.py": r"registered, secret [0-9a-f]{8}\n",
     "many_runs.py": r"100 finished, 0 failed\n",
     "webhook_receiver.py": r"204 run-1 run\.completed\n200 replayed\n400 signature_mismatch\n",
+    "agents_and_prompts.py": r"(?:\w+ may use \d tools, and is active in \[.*\]\n){3}"
+    r"\['connector:search', 'mcp:files/read file'\]\n"
+    r"examples\.greeting 1\.1\.0\nGreet Ada in 5 words\.\nSearch for tides with \[REDACTED:search-main\]\.\n",
     "shared_files.py": r"somebody was faster: version \d+\nsigned by 3\nde Willkommen\n"
     r"ingest_url='\[REDACTED\]' ingest_address=None secret_fingerprint='[0-9a-f]{8}'\n",
     "snippets/in_process.py": r"completed\n",

@@ -33,8 +33,11 @@ if TYPE_CHECKING:
 
     from openwop.handles import AsyncRun
     from openwop.resources.a2a import AsyncA2a
+    from openwop.resources.agents import AsyncAgents
     from openwop.resources.content import AsyncContent
     from openwop.resources.packs_test import AsyncPacksTest
+    from openwop.resources.prompts import AsyncPrompts
+    from openwop.resources.tools import AsyncTools
     from openwop.resources.triggers import AsyncTriggers
     from openwop.resources.webhooks import AsyncWebhooks
     from openwop.resources.workspace import AsyncWorkspace
@@ -193,6 +196,29 @@ class AsyncOpenwopClient:
     def interrupts(self) -> AsyncInterrupts:
         """Interrupts, by run and node or by token."""
         return AsyncInterrupts(self._session)
+
+    # What few programs use is imported when it is used, so that importing the client stays cheap.
+
+    @cached_property
+    def agents(self) -> AsyncAgents:
+        """Agents: what is installed, deployments, the roster, the org chart."""
+        from openwop.resources.agents import AsyncAgents
+
+        return AsyncAgents(self._session)
+
+    @cached_property
+    def tools(self) -> AsyncTools:
+        """The tools that agents may be given."""
+        from openwop.resources.tools import AsyncTools
+
+        return AsyncTools(self._session)
+
+    @cached_property
+    def prompts(self) -> AsyncPrompts:
+        """Prompt templates."""
+        from openwop.resources.prompts import AsyncPrompts
+
+        return AsyncPrompts(self._session)
 
     @cached_property
     def workspace(self) -> AsyncWorkspace:

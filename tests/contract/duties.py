@@ -350,7 +350,6 @@ UNDER_WAY: dict[str, str] = {
     "C.57": "flat and nested ai options are both possible, and which one is sent is the caller's word",
     "H.118": "a diff that is forbidden, and one that is not offered, are errors of two classes",
     "I.119": "a bundle with truncated true says so, and names what to read for the rest",
-    "I.122": "a secret variable goes out as [REDACTED:<ref>], and a bare secret is refused",
     "I.123": "heartbeats are told by a predicate; an annotation's note is plain text, marked as untrusted",
 }
 """What the library is still being built for, and what a test of it has to show.  Empty in a release."""

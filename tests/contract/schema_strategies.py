@@ -33,7 +33,7 @@ GENERATED = {
     "additionalProperties", "unevaluatedProperties", "minProperties", "maxProperties", "propertyNames",
     "x-openwop-known-values",
 }  # fmt: skip
-JUDGED = {"not", "x-openwop-max-depth", "x-openwop-max-bytes"}
+JUDGED = {"not", "x-openwop-max-depth", "x-openwop-max-bytes", "x-openwop-max-utf8"}
 """Keywords that instances are not built from: those that break them are thrown away."""
 ANNOTATIONS = {
     "$schema", "$id", "$defs", "$comment", "title", "description", "default", "examples", "deprecated",
@@ -89,6 +89,13 @@ def _refuse_size(
         yield jsonschema.ValidationError(f"more than {limit} bytes of JSON")
 
 
+def _refuse_long_text(
+    validator: Any, limit: int, instance: Any, schema: Any
+) -> Iterator[jsonschema.ValidationError]:
+    if isinstance(instance, str) and len(instance.encode("utf-8")) > limit:
+        yield jsonschema.ValidationError(f"more than {limit} bytes in UTF-8")
+
+
 def _refuse_unknown(
     validator: Any, known: list[str], instance: Any, schema: Any
 ) -> Iterator[jsonschema.ValidationError]:
@@ -111,7 +118,11 @@ def _is_uri(value: object) -> bool:
 
 OpenValidator = jsonschema.validators.extend(
     jsonschema.Draft202012Validator,
-    {"x-openwop-max-depth": _refuse_depth, "x-openwop-max-bytes": _refuse_size},
+    {
+        "x-openwop-max-depth": _refuse_depth,
+        "x-openwop-max-bytes": _refuse_size,
+        "x-openwop-max-utf8": _refuse_long_text,
+    },
 )
 """Judges as the document means it: known values are not the only ones."""
 

@@ -26,8 +26,18 @@ pytestmark = pytest.mark.skipif(
     not (PROTOCOL / "schemas").is_dir(), reason="the protocol's own schemas are not beside this repository"
 )
 
-LISTED: Mapping[str, Any] = yaml.safe_load(
-    Path(__file__).with_name("schema_differences.yaml").read_text(encoding="utf-8")
+
+class _Loader(yaml.SafeLoader):
+    """YAML with ``!repeat [text, times]``, for a text that is too long to be written down."""
+
+
+_Loader.add_constructor(
+    "!repeat", lambda loader, node: (lambda text, times: text * times)(*loader.construct_sequence(node))
+)
+
+LISTED: Mapping[str, Any] = yaml.load(
+    Path(__file__).with_name("schema_differences.yaml").read_text(encoding="utf-8"),
+    Loader=_Loader,  # noqa: S506 - a safe one
 )
 COUNTERPARTS: Mapping[str, str] = LISTED["counterparts"]
 DIFFERENCES: list[Mapping[str, Any]] = LISTED["differences"]

@@ -66,6 +66,8 @@ def replacements(parts: list[Simple], value: Any) -> Iterator[Any]:
             yield from NEAR_URLS
         if (limit := part.get("x-openwop-max-depth")) is not None:
             yield from (nested(depth) for depth in range(limit - 1, limit + 2))
+        if (limit := part.get("x-openwop-max-utf8")) is not None:
+            yield from ("x" * (limit - 2) + last for last in ("é", "€"))
         if (limit := part.get("x-openwop-max-bytes")) is not None:
             yield from (of_size(size) for size in range(limit - 1, limit + 2))
             yield {"wide": "ü" * (limit // 2)}
@@ -119,6 +121,11 @@ def accepts(name: str, value: Any) -> bool:
 
 def as_sent(schema: Schema, value: Any) -> Any:
     """``value`` as a model sends it: no optional property that is null, every required one that has a default."""
+    if isinstance(value, list):
+        items = [
+            part["items"] for option in SCHEMAS.alternatives([schema]) for part in option if "items" in part
+        ]
+        return [as_sent({"allOf": items}, item) for item in value]
     if not isinstance(value, dict):
         return value
     parts = [

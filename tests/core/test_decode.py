@@ -50,6 +50,17 @@ def test_an_answer_without_a_document_is_not_read_as_one() -> None:
     assert decode_success(bytes, "getThing", Answer(200, {}, b"\xff\x00")) == b"\xff\x00"
 
 
+@pytest.mark.parametrize("content", [b"", b"{}", b"<html>", b"null", b"[]"])
+def test_where_the_status_says_it_all_another_body_is_none_at_all(content: bytes) -> None:
+    """The call has taken effect: an error would have the caller make it again."""
+    answer = Answer(201, {}, content)
+    assert decode_success(RunSnapshot, "createThing", answer, body_optional=True) is None
+    good = Answer(201, {}, b'{"runId":"r","status":"running"}')
+    assert decode_success(RunSnapshot, "createThing", good, body_optional=True).run_id == "r"
+    with pytest.raises(ResponseDecodeError):
+        decode_success(RunSnapshot, "createThing", answer)
+
+
 @pytest.mark.parametrize(
     ("content", "field"),
     [

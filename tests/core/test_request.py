@@ -14,6 +14,7 @@ from openwop._core.idempotency import checked_key, mint_key
 from openwop._core.request import (
     ApiRequest,
     build_request,
+    check_path_value,
     checked_headers,
     encode_query,
     raw_request,
@@ -103,6 +104,20 @@ def test_an_id_that_no_host_can_route_names_its_argument(run_id: str) -> None:
 def test_a_token_that_is_none_is_refused(token: str) -> None:
     with pytest.raises(RequestValidationError, match="token"):
         build_request(ops.INSPECT_TOKEN, V1, ORIGIN, path={"token": token})
+
+
+@pytest.mark.parametrize(("name", "longest"), [("runId", 128), ("agentId", 256), ("toolId", 8192)])
+def test_an_id_is_as_long_as_the_protocol_lets_it_be(name: str, longest: int) -> None:
+    """An agent's id has 256 characters in the protocol's schemas, a tool's any number; ours ends before a URL does."""
+    check_path_value(name, "x" * longest)
+    with pytest.raises(RequestValidationError, match="at most"):
+        check_path_value(name, "x" * (longest + 1))
+
+
+def test_a_query_of_nothing_but_absent_values_is_no_query() -> None:
+    absent = {"version": None, "libraryId": None}
+    request = build_request(ops.GET_PROMPT, V1, ORIGIN, path={"templateId": "a"}, query=absent)
+    assert request.target == "/v1/prompts/a"
 
 
 def test_a_long_token_is_sent_whole() -> None:

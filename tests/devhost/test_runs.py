@@ -470,9 +470,9 @@ async def test_dedup_refuses_a_second_active_run_of_a_scope(api: Api) -> None:
         ("GET", "/v1/runs/x/events/poll", (404, "not_found")),
         ("GET", "/v1/runs/x:diff?against=y", (404, "not_found")),
         ("POST", "/v1/runs/x/annotations", (501, "capability_not_provided")),
-        ("GET", "/v1/prompts", (501, "capability_not_provided")),
-        ("GET", "/v1/tools", (404, "not_found")),
-        ("GET", "/v1/agents", (404, "not_found")),
+        ("GET", "/v1/audit/verify", (404, "not_found")),
+        ("GET", "/v1/agents/x/y", (404, "not_found")),
+        ("PUT", "/v1/tools", (405, "method_not_allowed")),
     ],
 )
 async def test_every_refusal_is_an_envelope(

@@ -27,14 +27,24 @@ from openwop import (
 )
 from openwop.devhost import DevHost
 from openwop.models import (
+    AgentDeployment,
+    AgentInventoryEntry,
+    AgentRosterEntry,
     Capabilities,
     ContentPage,
     ContentSection,
     ContentSettings,
     CreateTriggerSubscriptionRequest,
     DeliveredContent,
+    DepartmentView,
+    OrgChart,
+    PromptPage,
+    PromptRef,
+    PromptTemplate,
     PublishedPack,
+    RenderedPrompt,
     TolerantModel,
+    ToolDescriptor,
     WebhookRegistration,
     WorkspaceFile,
     WorkspaceFileInfo,
@@ -56,6 +66,7 @@ from openwop.models.payloads import (
     OutputChunk,
     payload_model,
 )
+from openwop.pagination import AsyncPages
 from openwop.webhooks import MemoryReplayStore, WebhookDelivery, WebhookVerifier
 
 
@@ -99,6 +110,37 @@ async def discovery_tells_what_a_host_offers(client: AsyncOpenwopClient) -> None
     assert_type(capabilities.fork_modes, tuple[str, ...])
     assert_type(capabilities.profiles, frozenset[str])
     assert_type(client.discovery.changes, int)
+
+
+async def agents_and_tools_return_models(client: AsyncOpenwopClient) -> None:
+    assert_type((await client.agents.list()).agents, list[AgentInventoryEntry])
+    assert_type(await client.agents.get("a.b"), AgentInventoryEntry)
+    assert_type(await client.agents.deployments("a.b"), list[AgentDeployment])
+    moved = await client.agents.transition("a.b", version="1.0.0", transition="promote", to_state="active")
+    assert_type(moved, AgentDeployment)
+    assert_type((await client.agents.roster()).roster, list[AgentRosterEntry])
+    assert_type(await client.agents.roster_entry("host:ada"), AgentRosterEntry)
+    assert_type(await client.agents.org_chart(), OrgChart)
+    assert_type(await client.agents.department("d", recursive=False), DepartmentView)
+    assert_type(await client.agents.with_raw_response.deployments("a.b"), ApiResponse[list[AgentDeployment]])
+    assert_type((await client.tools.list(view="compact")).view, Literal["standard", "compact"])
+    assert_type(await client.tools.get("mcp:a", view="standard"), ToolDescriptor)
+
+
+async def prompts_return_models_and_pages(client: AsyncOpenwopClient, template: PromptTemplate) -> None:
+    assert_type(client.prompts.list(kind="user", tag="t"), AsyncPages[PromptPage, PromptTemplate])
+    async for page in client.prompts.list(limit=10):
+        assert_type(page, PromptPage)
+    async for item in client.prompts.list().items():
+        assert_type(item, PromptTemplate)
+    assert_type(await client.prompts.get("a", version="1.0.0"), PromptTemplate)
+    assert_type(await client.prompts.get("a", if_none_match='"x"'), PromptTemplate | None)
+    assert_type(await client.prompts.create({"templateId": "a"}, idempotency_key="k"), PromptTemplate)
+    assert_type(await client.prompts.update("a", template), PromptTemplate)
+    await client.prompts.delete("a")
+    assert_type(await client.prompts.render(template, {"n": 1}, content_trust="trusted"), RenderedPrompt)
+    assert_type(await client.prompts.render(PromptRef(template_id="a"), {}), RenderedPrompt)
+    assert_type(await client.prompts.with_raw_response.create(template), ApiResponse[PromptTemplate])
 
 
 async def kept_things_are_models(client: AsyncOpenwopClient) -> None:

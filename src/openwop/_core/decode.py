@@ -39,10 +39,13 @@ class Answer(NamedTuple):
     content: bytes
 
 
-def decode_success(response_type: type[T], operation: str, answer: Answer) -> T:
+def decode_success(
+    response_type: type[T], operation: str, answer: Answer, *, body_optional: bool = False
+) -> T:
     """The body of a 2xx answer as ``response_type``; :class:`ResponseDecodeError` says where it does not fit.
 
     ``NoneType`` reads nothing, ``bytes`` gives the body as it is, and a list of models reads a bare JSON array.
+    ``body_optional``: what does not fit is ``None``, because the call has taken effect, whatever the body is.
     """
     kind: type[T] = get_origin(response_type) or response_type  # `dict[str, Any]` is no class to `isinstance`
     if kind is NoneType:
@@ -56,6 +59,8 @@ def decode_success(response_type: type[T], operation: str, answer: Answer) -> T:
             return cast("T", load_list(get_args(response_type)[0], answer.content))
         document = parse_json(answer.content)
     except ModelMismatch as mismatch:
+        if body_optional:
+            return cast("T", None)
         raise _not_as_promised(operation, answer, mismatch) from None
     if not isinstance(document, kind):
         raise _not_as_promised(operation, answer, ModelMismatch("", "must be a JSON object"))

@@ -54,6 +54,8 @@ class Operation(Generic[T]):
     """The ``Accept`` header: the media type of a successful answer, and others that hosts send instead."""
     upload: str | None = None
     """Media type of a body that is not JSON, and is read as it is sent."""
+    body_optional: bool = False
+    """Whether the status of a successful answer says it all: a body that is missing or something else is ``None``."""
 
     @property
     def response(self) -> type[T]:
@@ -190,6 +192,76 @@ GET_TEST_PACK_SIGNATURE = Operation(
     "getTestPackSignature", "GET", "/packs-test/{name}/-/{version}.sig", "packs_test.signature", lambda: bytes,
     accept="application/octet-stream, */*;q=0.1", capability="packs.testMode",
 )  # fmt: skip
+LIST_AGENTS = Operation(
+    "listAgents",
+    "GET",
+    "/agents",
+    "agents.list",
+    lambda: models.AgentInventory,
+    capability="agents.manifestRuntime",
+)
+GET_AGENT = Operation(
+    "getAgent", "GET", "/agents/{agentId}", "agents.get", lambda: models.AgentInventoryEntry,
+    capability="agents.manifestRuntime",
+)  # fmt: skip
+LIST_DEPLOYMENTS = Operation(
+    "listAgentDeployments", "GET", "/agents/{agentId}/deployments", "agents.deployments",
+    lambda: list[models.AgentDeployment], capability="agents.deployment",
+)  # fmt: skip
+TRANSITION_DEPLOYMENT = _keyed(
+    "transitionAgentDeployment", "/agents/{agentId}/deployments", "agents.transition",
+    lambda: models.TransitionDeploymentRequest, lambda: models.AgentDeployment, capability="agents.deployment",
+)  # fmt: skip
+LIST_ROSTER = Operation(
+    "listAgentRoster",
+    "GET",
+    "/agents/roster",
+    "agents.roster",
+    lambda: models.AgentRoster,
+    capability="agents.roster",
+)
+GET_ROSTER_ENTRY = Operation(
+    "getAgentRosterEntry", "GET", "/agents/roster/{rosterId}", "agents.roster_entry", lambda: models.AgentRosterEntry,
+    capability="agents.roster",
+)  # fmt: skip
+GET_ORG_CHART = Operation(
+    "getAgentOrgChart", "GET", "/agents/org-chart", "agents.org_chart", lambda: models.OrgChart,
+    capability="agents.orgChart",
+)  # fmt: skip
+GET_DEPARTMENT = Operation(
+    "getAgentOrgChartDepartment", "GET", "/agents/org-chart/{departmentId}", "agents.department",
+    lambda: models.DepartmentView, capability="agents.orgChart",
+)  # fmt: skip
+LIST_TOOLS = Operation(
+    "listTools", "GET", "/tools", "tools.list", lambda: models.ToolCatalog, capability="toolCatalog"
+)
+GET_TOOL = Operation(
+    "getTool", "GET", "/tools/{toolId}", "tools.get", lambda: models.ToolDescriptor, capability="toolCatalog"
+)
+LIST_PROMPTS = Operation(
+    "listPromptTemplates", "GET", "/prompts", "prompts.list", lambda: models.PromptPage,
+    capability="prompts.endpointsSupported",
+)  # fmt: skip
+GET_PROMPT = Operation(
+    "getPromptTemplate", "GET", "/prompts/{templateId}", "prompts.get", lambda: models.PromptTemplate,
+    capability="prompts.endpointsSupported", success=frozenset({200, 304}),
+)  # fmt: skip
+CREATE_PROMPT: Operation[models.PromptTemplate | None] = _keyed(
+    "createPromptTemplate", "/prompts", "prompts.create", lambda: models.PromptTemplateRequest,
+    lambda: models.PromptTemplate, capability="prompts.mutableLibrary", success=frozenset({201}), body_optional=True,
+)  # fmt: skip
+UPDATE_PROMPT = _keyed(
+    "updatePromptTemplate", "/prompts/{templateId}", "prompts.update", lambda: models.PromptTemplateRequest,
+    lambda: models.PromptTemplate, method="PUT", capability="prompts.mutableLibrary",
+)  # fmt: skip
+DELETE_PROMPT: Operation[None] = Operation(
+    "deletePromptTemplate", "DELETE", "/prompts/{templateId}", "prompts.delete", lambda: type(None),
+    capability="prompts.mutableLibrary", success=frozenset({204}),
+)  # fmt: skip
+RENDER_PROMPT = Operation(
+    "renderPromptTemplate", "POST", "/prompts:render", "prompts.render", lambda: models.RenderedPrompt,
+    takes=lambda: models.RenderPromptRequest, capability="prompts.endpointsSupported", names_item=True,
+)  # fmt: skip
 
 LIST_WORKSPACE_FILES = Operation(
     "listWorkspaceFiles", "GET", "/host/workspace/files", "workspace.list", lambda: models.WorkspaceFileList,
@@ -260,6 +332,22 @@ OPERATIONS: tuple[Operation[Any], ...] = (
     RESOLVE_INTERRUPT,
     INSPECT_TOKEN,
     RESOLVE_TOKEN,
+    LIST_AGENTS,
+    GET_AGENT,
+    LIST_DEPLOYMENTS,
+    TRANSITION_DEPLOYMENT,
+    LIST_ROSTER,
+    GET_ROSTER_ENTRY,
+    GET_ORG_CHART,
+    GET_DEPARTMENT,
+    LIST_TOOLS,
+    GET_TOOL,
+    LIST_PROMPTS,
+    GET_PROMPT,
+    CREATE_PROMPT,
+    UPDATE_PROMPT,
+    DELETE_PROMPT,
+    RENDER_PROMPT,
     LIST_WORKSPACE_FILES,
     GET_WORKSPACE_FILE,
     PUT_WORKSPACE_FILE,

@@ -16,12 +16,13 @@ from openwop._core.trace import trace_id_of
 from openwop._core.upload import Upload
 from openwop.errors import RequestValidationError
 from openwop.models.base import ModelMismatch, RequestModel
-from openwop.models.checks import check_file_path, check_id
+from openwop.models.checks import MAX_ID_LENGTH, check_file_path, check_id
 
 __all__ = ["ApiRequest", "build_request", "check_path_value", "checked_headers", "raw_request", "refuse"]
 
-_MAX_TOKEN_LENGTH = 8192
-_MAX_PACK_NAME_LENGTH = 214
+# Longer than other ids may be: a token is a signed document, an agent's id has 256 characters in the protocol's
+# schemas, a pack's name 214, and a tool's id has no limit there; this one only keeps a mistake from becoming a URL.
+_MAX_LENGTHS = {"token": 8192, "toolId": 8192, "agentId": 256, "name": 214}
 # Headers that the client sets itself, in its spelling: a caller's header of the same name takes the place of ours
 # instead of going out beside it.
 _SPELLINGS = {
@@ -240,16 +241,10 @@ def check_path_value(name: str, value: str) -> None:
     argument = _CAPITAL.sub(r"_\1", name).lower()  # `runId` on the wire is the argument `run_id`
     if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers without a type checker
         raise RequestValidationError(argument, f"must be text, not {type(value).__name__}")
-    if name == "token":
-        problem = (
-            None if 0 < len(value) <= _MAX_TOKEN_LENGTH and value not in (".", "..") else "is not a token"
-        )
-    elif name == "path":
-        problem = check_file_path(value)
-    elif name == "name":
-        problem = check_id(value, _MAX_PACK_NAME_LENGTH)
-    else:
-        problem = check_id(value)
+    longest = _MAX_LENGTHS.get(name, MAX_ID_LENGTH)
+    problem = check_file_path(value) if name == "path" else check_id(value, longest)
+    if problem is not None and name == "token":
+        problem = "is not a token"
     if problem is None:
         try:
             value.encode("utf-8")

@@ -27,6 +27,11 @@ SCOPES = frozenset(
         "content:read",
         "content:write",
         "packs:publish",
+        "prompts:read",
+        "prompts:write",
+        "deploy:promote",
+        "deploy:pause",
+        "deploy:rollback",
     }
 )
 TEST_KEY_PREFIX = "hk_test_"

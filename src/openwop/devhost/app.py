@@ -17,15 +17,19 @@ from starlette.types import Receive, Scope, Send
 
 from openwop.devhost import (
     api_a2a,
+    api_agents,
     api_content,
     api_events,
     api_interrupts,
     api_packs,
+    api_prompts,
     api_runs,
+    api_tools,
     api_triggers,
     api_webhooks,
     api_workspace,
 )
+from openwop.devhost.catalogs import Catalogs
 from openwop.devhost.errors import HostError
 from openwop.devhost.json_values import JsonObject, encode
 from openwop.devhost.routing import (
@@ -49,11 +53,12 @@ _VERSIONED_ROOTS = frozenset(
     " trigger-subscriptions packs-test".split()
 )
 #: Optional surfaces that say 501 when a host does not have them; all others say 404.
-_ABSENT_501 = ("annotations", "prompts")
+_ABSENT_501 = ("annotations",)
 
 
 def create_app(
     services: Services,
+    catalogs: Catalogs,
     *,
     keepalive_s: float,
     discovery: Callable[[], JsonObject],
@@ -65,6 +70,7 @@ def create_app(
 
     Args:
         services: The runtime, and what all operations share.
+        catalogs: Agents, tools and prompts.
         keepalive_s: After how much silence a stream sends a comment.
         discovery: Gives the current discovery document.
         discovery_max_age_s: How long clients may keep that document.
@@ -84,6 +90,9 @@ def create_app(
         *api_a2a.OPERATIONS,
         *api_packs.operations(),
         *api_webhooks.operations(webhooks, allow_loopback=allow_loopback_webhooks),
+        *api_agents.operations(catalogs),
+        *api_tools.operations(catalogs),
+        *api_prompts.operations(catalogs),
     )
     return Starlette(routes=[*_routes(services, operations), _Fallback(services)])
 

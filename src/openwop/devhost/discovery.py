@@ -6,13 +6,16 @@ from collections.abc import Iterable
 
 from openwop._version import __version__
 from openwop.devhost.access import TEST_KEY_PREFIX
+from openwop.devhost.agents import CHANNELS, LATEST, STATES
 from openwop.devhost.idempotency import RETENTION_S
 from openwop.devhost.json_values import JsonObject
 from openwop.devhost.mock_model import PROVIDERS
 from openwop.devhost.modes import MODES
 from openwop.devhost.options import Limits
+from openwop.devhost.prompts import LIBRARY, MAX_TEXT_BYTES
 from openwop.devhost.records import EVENT_LOG_SCHEMA_VERSION
 from openwop.devhost.runtime import ENGINE_VERSION
+from openwop.devhost.tools import SOURCES as TOOL_SOURCES
 from openwop.devhost.triggers import SOURCES
 from openwop.devhost.webhooks import MAX_ATTEMPTS
 
@@ -98,6 +101,7 @@ def _families(limits: Limits) -> JsonObject:
         "interrupt": {"approverRouting": {"supported": False}},
         "subWorkflow": {"inputMapping": True},
         "providerUsage": {"supported": True, "costEstimates": False},
+        **_catalogs(),
         "conversationPrimitive": False,
         "secrets": {"supported": False},
         "debugBundle": {"supported": False},
@@ -119,6 +123,38 @@ def _families(limits: Limits) -> JsonObject:
                 "profiles": ["openwop-interrupt-quorum", "openwop-interrupt-cascade-cancel"],
                 "signedCallbackTokens": True,
             }
+        },
+    }
+
+
+def _catalogs() -> JsonObject:
+    """Agents, tools and prompts."""
+    return {
+        "agents": {
+            "manifestRuntime": {"supported": True, "handoffValidation": False, "installScope": "tenant"},
+            "deployment": {
+                "supported": True,
+                "channels": [*CHANNELS, LATEST],
+                "canary": True,
+                "rollback": True,
+                "states": list(STATES),
+            },
+            "roster": {"supported": True, "installScope": "tenant", "portfolioTriggerSources": []},
+            "orgChart": {
+                "supported": True,
+                "installScope": "tenant",
+                "departmentNesting": True,
+                "responsibilityView": True,
+            },
+        },
+        "toolCatalog": {"supported": True, "compactView": True, "sources": list(TOOL_SOURCES)},
+        "prompts": {
+            "supported": False,  # no node resolves a reference; the endpoints are there all the same
+            "endpointsSupported": True,
+            "mutableLibrary": True,
+            "observability": "full",
+            "maxTemplateBytes": MAX_TEXT_BYTES,
+            "library": {"id": LIBRARY},
         },
     }
 

@@ -13,6 +13,7 @@ import httpx
 
 from openwop.devhost.access import ApiKey, KeyRing
 from openwop.devhost.app import create_app
+from openwop.devhost.catalogs import Catalogs
 from openwop.devhost.clock import Clock, Signal, SystemClock, wait_any
 from openwop.devhost.content import add_sample_page
 from openwop.devhost.discovery import discovery_document
@@ -47,7 +48,8 @@ class DevHost:
         api_keys: The keys it accepts, the first of which is :attr:`api_key`. A key that begins with ``hk_test_``
             may use mock providers.
         workflows: Definitions to have besides the samples, in the protocol's JSON shape.
-        samples: Whether to have the sample and fixture workflows, a sample file and a sample page at all.
+        samples: Whether to have the sample and fixture workflows, a sample file and a sample page, and sample
+            agents, tools and prompts at all.
         keepalive_s: After how many seconds of silence a stream sends a comment.
         limits: The host's ceilings.
         clock: Where it gets its time from.
@@ -104,6 +106,7 @@ class DevHost:
         self.runtime.listeners.append(webhooks.publish)
         self._app = create_app(
             self._services,
+            Catalogs(self.runtime.clock, samples=samples),
             keepalive_s=keepalive_s,
             discovery=self.discovery,
             discovery_max_age_s=discovery_max_age_s,

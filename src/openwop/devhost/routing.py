@@ -30,6 +30,7 @@ from openwop.devhost.tracing import TraceContext, continue_trace
 logger = logging.getLogger("openwop.devhost")
 
 REPLAY_HEADER = "openwop-Idempotent-Replay"
+_KEPT_HEADERS = ("content-type", "etag", "location", "retry-after")
 _PARAMETER = re.compile(r"\{(\w+)(\.\.\.)?\}")
 _CLIENT = re.compile(r"openwop-sdk/(\d+(?:\.\d+)*)")
 
@@ -223,9 +224,7 @@ async def _claimed(services: Services, operation: Operation, call: Call, claim: 
     except BaseException:
         claim.release()
         raise
-    headers = {
-        name: response.headers[name] for name in ("content-type", "retry-after") if name in response.headers
-    }
+    headers = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
     claim.complete(StoredReply(response.status_code, bytes(response.body), headers), code)
     return response
 

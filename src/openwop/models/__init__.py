@@ -13,6 +13,23 @@ if TYPE_CHECKING:
         A2aPushConfig,
         A2aTaskState,
     )
+    from openwop.models.agents import (
+        AgentDeployment,
+        AgentInstance,
+        AgentInventory,
+        AgentInventoryEntry,
+        AgentMemoryShape,
+        AgentOwner,
+        AgentReference,
+        AgentRoster,
+        AgentRosterEntry,
+        DepartmentView,
+        OrgChart,
+        OrgDepartment,
+        OrgMember,
+        OrgRole,
+        TransitionDeploymentRequest,
+    )
     from openwop.models.base import ModelMismatch, RequestModel, TolerantModel, WireModel
     from openwop.models.content import (
         ContentPage,
@@ -77,6 +94,20 @@ if TYPE_CHECKING:
         is_tool_returned,
     )
     from openwop.models.packs import PublishedPack
+    from openwop.models.prompts import (
+        PromptMeta,
+        PromptMetaRequest,
+        PromptModelHints,
+        PromptModelHintsRequest,
+        PromptPage,
+        PromptRef,
+        PromptTemplate,
+        PromptTemplateRequest,
+        PromptVariable,
+        PromptVariableRequest,
+        RenderedPrompt,
+        RenderPromptRequest,
+    )
     from openwop.models.runs import (
         TERMINAL_STATUSES,
         BulkCancelRequest,
@@ -103,6 +134,11 @@ if TYPE_CHECKING:
         RunResumed,
         RunSnapshot,
         is_terminal_status,
+    )
+    from openwop.models.tools import (
+        ToolAuth,
+        ToolCatalog,
+        ToolDescriptor,
     )
     from openwop.models.triggers import (
         CreateTriggerSubscriptionRequest,
@@ -142,6 +178,11 @@ _NAMES: dict[str, str] = {
     "a2a": """
         A2aPushConfig A2aTaskState
     """,
+    "agents": """
+        AgentDeployment AgentInstance AgentInventory AgentInventoryEntry AgentMemoryShape AgentOwner
+        AgentReference AgentRoster AgentRosterEntry DepartmentView OrgChart OrgDepartment OrgMember
+        OrgRole TransitionDeploymentRequest
+    """,
     "base": """
         ModelMismatch RequestModel TolerantModel WireModel
     """,
@@ -170,11 +211,19 @@ _NAMES: dict[str, str] = {
     "packs": """
         PublishedPack
     """,
+    "prompts": """
+        PromptMeta PromptMetaRequest PromptModelHints PromptModelHintsRequest PromptPage PromptRef
+        PromptTemplate PromptTemplateRequest PromptVariable PromptVariableRequest
+        RenderPromptRequest RenderedPrompt
+    """,
     "runs": """
         TERMINAL_STATUSES BulkCancelRequest BulkCancelResponse BulkCancelResult CancelRunRequest
         CreateRunRequest ErrorEnvelope ForkRunRequest PauseRunRequest Residency ResumeRunRequest
         RunCancelled RunCost RunCreated RunDiff RunError RunEventDiff RunForked RunMetrics
         RunOptions RunOwner RunPaused RunResumed RunSnapshot is_terminal_status
+    """,
+    "tools": """
+        ToolAuth ToolCatalog ToolDescriptor
     """,
     "triggers": """
         CreateTriggerSubscriptionRequest TriggerBinding TriggerRetryPolicy TriggerSubscription
@@ -198,6 +247,15 @@ __all__ = [
     "TERMINAL_STATUSES",
     "A2aPushConfig",
     "A2aTaskState",
+    "AgentDeployment",
+    "AgentInstance",
+    "AgentInventory",
+    "AgentInventoryEntry",
+    "AgentMemoryShape",
+    "AgentOwner",
+    "AgentReference",
+    "AgentRoster",
+    "AgentRosterEntry",
     "ApprovalData",
     "ApprovalDecision",
     "BulkCancelRequest",
@@ -226,6 +284,7 @@ __all__ = [
     "DeliveredContent",
     "DeliveredPage",
     "DeliveredSection",
+    "DepartmentView",
     "EdgeCondition",
     "ErrorEnvelope",
     "EventPage",
@@ -241,15 +300,31 @@ __all__ = [
     "MessageChunk",
     "ModelMismatch",
     "NodeGroup",
+    "OrgChart",
+    "OrgDepartment",
+    "OrgMember",
+    "OrgRole",
     "PageSeo",
     "PauseRunRequest",
     "PortValue",
+    "PromptMeta",
+    "PromptMetaRequest",
+    "PromptModelHints",
+    "PromptModelHintsRequest",
+    "PromptPage",
+    "PromptRef",
+    "PromptTemplate",
+    "PromptTemplateRequest",
+    "PromptVariable",
+    "PromptVariableRequest",
     "PublishedPack",
     "PutContentSectionRequest",
     "PutContentSettingsRequest",
     "PutWorkspaceFileRequest",
     "RefineFeedback",
     "RegisterWebhookRequest",
+    "RenderPromptRequest",
+    "RenderedPrompt",
     "RequestModel",
     "Residency",
     "ResolveInterruptRequest",
@@ -271,6 +346,10 @@ __all__ = [
     "StaticPortValue",
     "SuspendRequest",
     "TolerantModel",
+    "ToolAuth",
+    "ToolCatalog",
+    "ToolDescriptor",
+    "TransitionDeploymentRequest",
     "TriggerBinding",
     "TriggerRetryPolicy",
     "TriggerSubscription",

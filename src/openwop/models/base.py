@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from functools import cache
 from types import NoneType
 from typing import Any, Self, TypeVar, cast, get_args
@@ -32,6 +33,8 @@ __all__ = [
     "TolerantModel",
     "WireModel",
     "check",
+    "check_document",
+    "in_object",
     "load",
     "load_list",
     "mismatch",
@@ -168,6 +171,14 @@ def as_object(value: Any) -> JsonObject | None:
     return cast("JsonObject", value) if isinstance(value, dict) else None
 
 
+def in_object(name: str, value: Any) -> Any:
+    """``value`` as an object with a list called ``name``: hosts send the list alone, or ``null`` for an empty one."""
+    if isinstance(value, list):
+        return {name: cast("list[Any]", value)}
+    record = as_object(value)
+    return {**record, name: []} if record is not None and record.get(name, ...) is None else value
+
+
 def load(model: type[ModelT], content: bytes) -> ModelT:
     """Read ``content`` (JSON text) as ``model``; :class:`ModelMismatch` names the first field that does not fit."""
     try:
@@ -201,6 +212,17 @@ def check(model: type[ModelT], /, **values: Any) -> ModelT:
     given = {name: value for name, value in values.items() if value is not None}
     try:
         return model.model_validate(given)
+    except ValidationError as error:
+        raise mismatch(error) from None
+
+
+def check_document(model: type[ModelT], document: Mapping[str, Any]) -> ModelT:
+    """Build a request model from a caller's JSON object, whose names may be those of the wire or of Python.
+
+    Raises :class:`ModelMismatch` for the first thing that the protocol would refuse.
+    """
+    try:
+        return model.model_validate(dict(document))
     except ValidationError as error:
         raise mismatch(error) from None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import datetime
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -13,6 +14,7 @@ MAX_METADATA_DEPTH = 4
 MAX_METADATA_BYTES = 8192
 MAX_ID_LENGTH = 128
 
+_DATE_TIME = re.compile(r"([0-9-]{10})[Tt]([0-9:]{8})(?:\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})")
 FILE_PATH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,255}", re.ASCII)
 LOCALE = re.compile(r"[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?", re.ASCII)
 SLUG = re.compile(r"[a-z][a-z0-9-]*", re.ASCII)
@@ -54,6 +56,19 @@ def check_url(url: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname or any(char <= " " for char in url):
         raise ValueError("must be an absolute http(s) URL such as 'https://example.com/callback'")
     return url
+
+
+def check_date_time(text: str) -> str:
+    """A moment as RFC 3339 writes it."""
+    found = _DATE_TIME.fullmatch(text)
+    try:
+        if found is not None:
+            date, time, zone = found.groups()
+            datetime.fromisoformat(f"{date}T{time}{'+00:00' if zone in 'Zz' else zone}")
+            return text
+    except ValueError:
+        pass  # a thirteenth month, say
+    raise ValueError("must be a time such as '2026-05-01T12:00:00Z'")
 
 
 def check_id(value: str, max_length: int = MAX_ID_LENGTH) -> str | None:

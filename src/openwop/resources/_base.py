@@ -12,10 +12,10 @@ from openwop._core.request import refuse
 from openwop._core.upload import Upload
 from openwop._http.session import Session
 from openwop.errors import RequestValidationError
-from openwop.models.base import ModelMismatch, RequestModel, WireModel, check
+from openwop.models.base import ModelMismatch, RequestModel, WireModel, check, check_document
 from openwop.response import ApiResponse
 
-__all__ = ["AsyncResource", "body", "document", "raw"]
+__all__ = ["AsyncResource", "body", "body_of", "document", "raw"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -57,6 +57,21 @@ def body(model: type[RequestT], /, **values: Any) -> RequestT:
         return check(model, **values)
     except ModelMismatch as mismatch:
         refuse("", mismatch)
+
+
+def body_of(
+    model: type[RequestT], name: str, value: WireModel | RequestModel | Mapping[str, Any]
+) -> RequestT:
+    """``value``, the argument ``name``, as a body: a model of either kind, or a dict in the names of wire or Python."""
+    if isinstance(value, model):
+        return value
+    document: Any = value.to_wire() if isinstance(value, WireModel | RequestModel) else value
+    if not isinstance(document, Mapping):
+        raise RequestValidationError(name, f"must be a model or a dict, not {type(document).__name__}")
+    try:
+        return check_document(model, cast("Mapping[str, Any]", document))
+    except ModelMismatch as mismatch:
+        refuse(name, mismatch)
 
 
 def document(model: type[RequestT], argument: str, given: Any) -> RequestT:
