@@ -28,6 +28,8 @@ if TYPE_CHECKING:
         ConfigurationError,
         ConflictError,
         ConnectionFailedError,
+        DocumentProblem,
+        DocumentValidationError,
         EngineVersionMismatchError,
         GoneError,
         IdempotencyMismatchError,
@@ -52,7 +54,9 @@ if TYPE_CHECKING:
     from openwop.handles import AsyncRun
     from openwop.models.events import EventPage, EventType, MessageChunk, RunEvent
     from openwop.models.interrupts import Interrupt
+    from openwop.models.options import RunConfigurable
     from openwop.models.runs import TERMINAL_STATUSES, RunSnapshot, is_terminal_status
+    from openwop.models.workflows import WorkflowDefinition
     from openwop.response import ApiResponse
     from openwop.streaming.stream import AsyncEventStream
     from openwop.webhooks import WebhookDelivery, WebhookVerifier
@@ -68,8 +72,10 @@ _HOMES: dict[str, str] = {
     "EventType": "openwop.models.events",
     "Interrupt": "openwop.models.interrupts",
     "MessageChunk": "openwop.models.events",
+    "RunConfigurable": "openwop.models.options",
     "RunEvent": "openwop.models.events",
     "RunSnapshot": "openwop.models.runs",
+    "WorkflowDefinition": "openwop.models.workflows",
     "TERMINAL_STATUSES": "openwop.models.runs",
     "is_terminal_status": "openwop.models.runs",
     "__version__": "openwop._version",
@@ -81,6 +87,8 @@ _HOMES: dict[str, str] = {
     "ConfigurationError": "openwop.errors",
     "ConflictError": "openwop.errors",
     "ConnectionFailedError": "openwop.errors",
+    "DocumentProblem": "openwop.errors",
+    "DocumentValidationError": "openwop.errors",
     "EngineVersionMismatchError": "openwop.errors",
     "GoneError": "openwop.errors",
     "IdempotencyMismatchError": "openwop.errors",
@@ -120,6 +128,8 @@ __all__ = [
     "ConfigurationError",
     "ConflictError",
     "ConnectionFailedError",
+    "DocumentProblem",
+    "DocumentValidationError",
     "EngineVersionMismatchError",
     "EventPage",
     "EventType",
@@ -138,6 +148,7 @@ __all__ = [
     "ResponseDecodeError",
     "RunAlreadyActiveError",
     "RunCancelledError",
+    "RunConfigurable",
     "RunEvent",
     "RunFailedError",
     "RunSnapshot",
@@ -148,6 +159,7 @@ __all__ = [
     "WebhookDelivery",
     "WebhookVerificationError",
     "WebhookVerifier",
+    "WorkflowDefinition",
     "__version__",
     "is_terminal_status",
 ]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from openwop._core.decode import decode_json
 from openwop._core.dialect import SUPPORTED_MAJORS, V1, dialect_for
+from openwop._core.options import Unlisted
 from openwop._core.request import ApiRequest, raw_request
 from openwop._http.discovery import DiscoveryCache
 from openwop._http.raw_sse import AsyncRawEventStream
@@ -20,6 +21,7 @@ from openwop.errors import ConfigurationError, RequestValidationError
 from openwop.middleware import Middleware
 from openwop.models.checks import encode
 from openwop.models.interrupts import Interrupt
+from openwop.models.options import RunConfigurable
 from openwop.models.runs import RunSnapshot
 from openwop.resources.discovery import AsyncDiscovery
 from openwop.resources.interrupts import AsyncInterrupts
@@ -270,12 +272,13 @@ class AsyncOpenwopClient:
         tenant_id: str | None = None,
         scope_id: str | None = None,
         callback_url: str | None = None,
-        configurable: Mapping[str, Any] | None = None,
+        configurable: RunConfigurable | Mapping[str, Any] | None = None,
         tags: Sequence[str] | None = None,
         metadata: Mapping[str, Any] | None = None,
         residency: Mapping[str, Any] | None = None,
         dedup: bool = False,
         force_engine_version: int | None = None,
+        unlisted: Unlisted = "raise",
         idempotency_key: str | None = None,
         timeout: float | None = None,
     ) -> AsyncRun:
@@ -299,6 +302,7 @@ class AsyncOpenwopClient:
             residency=residency,
             dedup=dedup,
             force_engine_version=force_engine_version,
+            unlisted=unlisted,
             idempotency_key=idempotency_key,
             timeout=timeout,
         )
@@ -323,12 +327,13 @@ class AsyncOpenwopClient:
         tenant_id: str | None = None,
         scope_id: str | None = None,
         callback_url: str | None = None,
-        configurable: Mapping[str, Any] | None = None,
+        configurable: RunConfigurable | Mapping[str, Any] | None = None,
         tags: Sequence[str] | None = None,
         metadata: Mapping[str, Any] | None = None,
         residency: Mapping[str, Any] | None = None,
         dedup: bool = False,
         force_engine_version: int | None = None,
+        unlisted: Unlisted = "raise",
         idempotency_key: str | None = None,
         timeout: float | None = None,
         on_interrupt: Callable[[Interrupt], Awaitable[Any]] | None = None,
@@ -368,6 +373,7 @@ class AsyncOpenwopClient:
             residency=residency,
             dedup=dedup,
             force_engine_version=force_engine_version,
+            unlisted=unlisted,
             idempotency_key=idempotency_key,
         )
 

@@ -8,6 +8,8 @@ Rules: ``rest-endpoints.md`` (error envelope), ``idempotency.md``, ``version-neg
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ __all__ = [
     "ConfigurationError",
     "ConflictError",
     "ConnectionFailedError",
+    "DocumentProblem",
+    "DocumentValidationError",
     "EngineVersionMismatchError",
     "GoneError",
     "IdempotencyMismatchError",
@@ -83,6 +87,48 @@ class RequestValidationError(OpenwopError, ValueError):
         super().__init__(f"{field}: {rule}")
         self.field = field
         self.rule = rule
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentProblem:
+    """One thing that is wrong with a document."""
+
+    field: str
+    """Where in the document: ``nodes[0].typeId``; the empty text for the whole."""
+    rule: str
+    """What it must be."""
+    line: int | None = None
+    """The line of the file, from 1; ``None`` where there is none."""
+    column: int | None = None
+    """The character of the line, from 1."""
+
+    def __str__(self) -> str:
+        where = f"line {self.line}, column {self.column}: " if self.line is not None else ""
+        return f"{where}{self.field or 'the document'}: {self.rule}"
+
+
+class DocumentValidationError(RequestValidationError):
+    """A document that the protocol would refuse, with everything that was found wrong with it.
+
+    Attributes: ``source`` (the file's name), ``problems`` (in the order of the lines); ``field`` and ``rule`` are those
+    of the first problem.
+
+    Example::
+
+        try:
+            WorkflowDefinition.validate_file("greet.json")
+        except DocumentValidationError as error:
+            for problem in error.problems:
+                print(problem.line, problem.field, problem.rule)
+    """
+
+    def __init__(self, source: str, problems: Iterable[DocumentProblem]) -> None:
+        self.source = source
+        self.problems = tuple(problems)
+        first = self.problems[0]
+        super().__init__(first.field or "the document", first.rule)
+        count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
+        self.args = ("\n  ".join([f"{source}: {count}", *map(str, self.problems)]),)
 
 
 class ConnectionFailedError(OpenwopError):

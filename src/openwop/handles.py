@@ -20,6 +20,7 @@ from openwop._core.decisions import (
 from openwop._core.idempotency import checked_key, mint_key
 from openwop._core.ledger import InterruptLedger
 from openwop._core.masks import holds_mask
+from openwop._core.options import Unlisted
 from openwop._core.request import check_path_value
 from openwop._desk import Desk, OnInterrupt
 from openwop.config import checked_wait
@@ -269,6 +270,7 @@ class AsyncRun:
         mode: Literal["replay", "branch"],
         from_seq: int | None = None,
         overlay: RunOptions | Mapping[str, Any] | None = None,
+        unlisted: Unlisted = "raise",
     ) -> AsyncRun:
         """A new run out of this one's history, as a handle; see :meth:`AsyncRuns.fork`.
 
@@ -280,7 +282,9 @@ class AsyncRun:
 
             again = await run.fork(mode="branch", from_seq=7)
         """
-        forked = await self._runs.fork(self._id, mode=mode, from_seq=from_seq, overlay=overlay)
+        forked = await self._runs.fork(
+            self._id, mode=mode, from_seq=from_seq, overlay=overlay, unlisted=unlisted
+        )
         if mode == "replay":
             source = await self.last_look()
             if source is not None and holds_mask(source.to_wire()):

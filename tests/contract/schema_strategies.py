@@ -22,6 +22,8 @@ from jsonschema.protocols import Validator
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
+from openwop.models.key_material import looks_like_key
+
 Schema = Mapping[str, Any] | bool
 Simple = Mapping[str, Any]
 """A schema object without references and without combinators at its top."""
@@ -33,7 +35,7 @@ GENERATED = {
     "additionalProperties", "unevaluatedProperties", "minProperties", "maxProperties", "propertyNames",
     "x-openwop-known-values",
 }  # fmt: skip
-JUDGED = {"not", "x-openwop-max-depth", "x-openwop-max-bytes", "x-openwop-max-utf8"}
+JUDGED = {"not", "x-openwop-max-depth", "x-openwop-max-bytes", "x-openwop-max-utf8", "x-openwop-no-key"}
 """Keywords that instances are not built from: those that break them are thrown away."""
 ANNOTATIONS = {
     "$schema", "$id", "$defs", "$comment", "title", "description", "default", "examples", "deprecated",
@@ -103,6 +105,13 @@ def _refuse_unknown(
         yield jsonschema.ValidationError(f"{instance!r} is not a known value")
 
 
+def _refuse_keys(
+    validator: Any, wanted: bool, instance: Any, schema: Any
+) -> Iterator[jsonschema.ValidationError]:
+    if wanted and isinstance(instance, str) and looks_like_key(instance):
+        yield jsonschema.ValidationError("looks like a key")
+
+
 FORMATS = jsonschema.FormatChecker(formats=())
 
 
@@ -122,6 +131,7 @@ OpenValidator = jsonschema.validators.extend(
         "x-openwop-max-depth": _refuse_depth,
         "x-openwop-max-bytes": _refuse_size,
         "x-openwop-max-utf8": _refuse_long_text,
+        "x-openwop-no-key": _refuse_keys,
     },
 )
 """Judges as the document means it: known values are not the only ones."""

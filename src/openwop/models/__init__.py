@@ -93,6 +93,13 @@ if TYPE_CHECKING:
         is_tool_event,
         is_tool_returned,
     )
+    from openwop.models.options import (
+        AiOptions,
+        BudgetPolicy,
+        DistillationOptions,
+        MockProvider,
+        RunConfigurable,
+    )
     from openwop.models.packs import PublishedPack
     from openwop.models.prompts import (
         PromptMeta,
@@ -208,6 +215,9 @@ _NAMES: dict[str, str] = {
         as_tool_returned is_agent_event is_decision is_handoff is_memory_event is_reasoned
         is_reasoning_delta is_tool_called is_tool_event is_tool_returned
     """,
+    "options": """
+        AiOptions BudgetPolicy DistillationOptions MockProvider RunConfigurable
+    """,
     "packs": """
         PublishedPack
     """,
@@ -256,8 +266,10 @@ __all__ = [
     "AgentReference",
     "AgentRoster",
     "AgentRosterEntry",
+    "AiOptions",
     "ApprovalData",
     "ApprovalDecision",
+    "BudgetPolicy",
     "BulkCancelRequest",
     "BulkCancelResponse",
     "BulkCancelResult",
@@ -285,6 +297,7 @@ __all__ = [
     "DeliveredPage",
     "DeliveredSection",
     "DepartmentView",
+    "DistillationOptions",
     "EdgeCondition",
     "ErrorEnvelope",
     "EventPage",
@@ -298,6 +311,7 @@ __all__ = [
     "LanguageAlternate",
     "LowConfidenceData",
     "MessageChunk",
+    "MockProvider",
     "ModelMismatch",
     "NodeGroup",
     "OrgChart",
@@ -330,6 +344,7 @@ __all__ = [
     "ResolveInterruptRequest",
     "ResumeRunRequest",
     "RunCancelled",
+    "RunConfigurable",
     "RunCost",
     "RunCreated",
     "RunDiff",

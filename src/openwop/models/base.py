@@ -23,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
 
 from openwop.models.checks import is_encodable
 
@@ -38,6 +39,7 @@ __all__ = [
     "load",
     "load_list",
     "mismatch",
+    "misplaced",
     "parse_json",
 ]
 
@@ -83,6 +85,7 @@ class RequestModel(BaseModel):
         strict=True,
         protected_namespaces=(),
         allow_inf_nan=False,
+        hide_input_in_errors=True,  # what does not fit may be a key that was put in the wrong place
     )
 
     @model_validator(mode="after")
@@ -161,6 +164,12 @@ class ModelMismatch(ValueError):
         self.rule = rule
 
 
+def misplaced(place: str, rule: str) -> PydanticCustomError:
+    """The error of a validator that looks at a whole object, for one place in it (dotted)."""
+    return PydanticCustomError(_MISPLACED, "{place}: {rule}", {"place": place, "rule": rule})
+
+
+_MISPLACED = "misplaced"
 _NAMED_RULE = re.compile(r"([a-z_.]+): (.*)", re.DOTALL)
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -237,11 +246,14 @@ def parse_json(content: bytes) -> Any:
 
 def mismatch(error: ValidationError) -> ModelMismatch:
     """The first of pydantic's complaints, without the value that it is about."""
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    first = error.errors(include_url=False, include_input=False)[0]
     path = ".".join(
         str(part) for part in first["loc"] if not str(part).startswith(("function-", "lax-or-strict"))
     )
     rule = first["msg"].removeprefix("Value error, ")
+    if first["type"] == _MISPLACED:
+        facts = first.get("ctx", {})
+        return ModelMismatch(".".join(part for part in (path, facts["place"]) if part), facts["rule"])
     if not path and (named := _NAMED_RULE.match(rule)):
         # A rule about several fields has no place of its own in pydantic: it is written "field: rule" by the model.
         path, rule = named.groups()

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, AliasChoices, ConfigDict, Field, field_vali
 
 from openwop.models.base import JsonObject, RequestModel, TolerantModel, as_object
 from openwop.models.checks import check_json, check_metadata, check_tags, check_url
+from openwop.models.options import Configurable
 
 __all__ = [
     "TERMINAL_STATUSES",
@@ -155,7 +156,7 @@ FreeJson = Annotated[JsonObject, AfterValidator(check_json)]
 class RunOptions(RequestModel):
     """Options that a run keeps for life (``run-options.md``): ``configurable``, ``tags``, ``metadata``."""
 
-    configurable: FreeJson | None = None
+    configurable: Configurable | None = None
     tags: Tags | None = None
     metadata: Metadata | None = None
 

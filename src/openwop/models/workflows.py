@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast
 
 from pydantic import Discriminator, Field, Tag
 
 from openwop.models.base import JsonObject, TolerantModel
+
+if TYPE_CHECKING:
+    from openwop.models.options import RunConfigurable
 
 __all__ = [
     "ChannelDeclaration",
@@ -234,3 +239,48 @@ class WorkflowDefinition(TolerantModel):
     accepts_inherited_artifacts: list[JsonObject] | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None
+
+    @classmethod
+    def validate_file(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a definition from a JSON or YAML file (``.yaml``, ``.yml``), if nothing is wrong with it.
+
+        Checked are the shape (as an author has to keep to it: no unknown fields, no unknown values), ids that are used
+        twice, edges and connections to nodes that are not there, cycles, channels and their reducers, and variables
+        that are not declared.  Which node types there are only a host can tell.
+
+        Raises:
+            DocumentValidationError: with all ``problems`` at once, each with line, field and rule.
+            ConfigurationError: the file is YAML, and PyYAML is not installed (extra ``devhost``).
+            OSError: the file cannot be read.
+
+        Protocol: the workflow definition schema, ``channels-and-reducers.md``.
+
+        Example::
+
+            workflow = WorkflowDefinition.validate_file("greet.json")
+        """
+        from openwop.models.documents import read_checked
+        from openwop.models.workflow_rules import workflow_problems
+
+        return cls.model_validate(read_checked(path, workflow_problems))
+
+    def check_configurable(self, options: RunConfigurable | Mapping[str, Any] | None = None) -> None:
+        """Check options of a run against this workflow's ``configurable_schema``, as its host will.
+
+        A workflow without such a schema takes whatever the host takes, and nothing is raised.
+
+        Raises:
+            RequestValidationError: the first option that the protocol or the schema refuses: ``field`` names it,
+                ``rule`` says what it must be.  Also when the schema itself cannot be used.
+            ConfigurationError: the package ``jsonschema`` is not installed (extras ``cli`` and ``devhost``).
+
+        Protocol: ``run-options.md``.
+
+        Example::
+
+            workflow = await client.workflows.get("my-workflow")
+            workflow.check_configurable({"temperature": 0.2})
+        """
+        from openwop.models.configurable_schema import check_options
+
+        check_options(self.configurable_schema, options)

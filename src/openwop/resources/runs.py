@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, overload
 
 from openwop._core import operations as ops
+from openwop._core.options import Unlisted
 from openwop._core.request import check_path_value
 from openwop.errors import InvalidRequestError, RequestValidationError, ResponseDecodeError
 from openwop.models.events import EventPage, MessageChunk, RunEvent
+from openwop.models.options import RunConfigurable
 from openwop.models.runs import (
     BulkCancelRequest,
     BulkCancelResponse,
@@ -29,6 +31,7 @@ from openwop.models.runs import (
 )
 from openwop.resources._base import AsyncResource, body, raw
 from openwop.resources._event_source import RunEventSource, checked_poll
+from openwop.resources._options import fit_options, overlay_options, plain
 from openwop.streaming.link import StreamSettings
 from openwop.streaming.stream import AsyncEventStream
 
@@ -54,12 +57,13 @@ class AsyncRuns(AsyncResource):
         tenant_id: str | None = None,
         scope_id: str | None = None,
         callback_url: str | None = None,
-        configurable: Mapping[str, Any] | None = None,
+        configurable: RunConfigurable | Mapping[str, Any] | None = None,
         tags: Sequence[str] | None = None,
         metadata: Mapping[str, Any] | None = None,
         residency: Mapping[str, Any] | None = None,
         dedup: bool = False,
         force_engine_version: int | None = None,
+        unlisted: Unlisted = "raise",
         idempotency_key: str | None = None,
         timeout: float | None = None,
     ) -> RunCreated:
@@ -71,12 +75,15 @@ class AsyncRuns(AsyncResource):
             tenant_id: whom the run belongs to; the host derives it from the key when absent.
             scope_id: an opaque scope of the caller's; with ``dedup`` only one run of a scope is active at a time.
             callback_url: where the host sends signed interrupt tokens.
-            configurable: options that nodes read, such as ``{"recursionLimit": 50}`` (``run-options.md``).
+            configurable: options that nodes read: a :class:`~openwop.RunConfigurable`, or JSON such as
+                ``{"recursionLimit": 50}`` whose keys go out as they are.
             tags: at most 100, of 1 to 256 characters.
             metadata: at most 8192 bytes of JSON and four levels deep; never seen by nodes.
             residency: where the run's data must stay, e.g. ``{"region": "eu"}``.
             dedup: refuse a second active run of the same ``scope_id``.
             force_engine_version: for test keys only.
+            unlisted: what to do with an option that the host, as far as its discovery document is known, does not
+                list: ``"raise"``, leave it out (``"omit"``), or ``"send"`` it all the same.
             idempotency_key: the key of this logical call; minted when absent, and the same for all attempts.
             timeout: seconds for each attempt.
 
@@ -95,19 +102,20 @@ class AsyncRuns(AsyncResource):
         request = body(
             CreateRunRequest,
             workflow_id=workflow_id,
-            inputs=_plain(inputs),
+            inputs=plain(inputs),
             tenant_id=tenant_id,
             scope_id=scope_id,
             callback_url=callback_url,
-            configurable=_plain(configurable),
+            configurable=plain(configurable),
             tags=_list("tags", tags),
-            metadata=_plain(metadata),
-            residency=_plain(residency),
+            metadata=plain(metadata),
+            residency=plain(residency),
         )
+        headers = self._create_headers(dedup, scope_id, force_engine_version)
         return await self._call(
             ops.CREATE_RUN,
-            body=request,
-            headers=self._create_headers(dedup, scope_id, force_engine_version),
+            body=await fit_options(self._session, request, unlisted),
+            headers=headers,
             idempotency_key=idempotency_key,
             timeout=timeout,
         )
@@ -379,6 +387,7 @@ class AsyncRuns(AsyncResource):
         mode: Literal["replay", "branch"],
         from_seq: int | None = None,
         overlay: RunOptions | Mapping[str, Any] | None = None,
+        unlisted: Unlisted = "raise",
         idempotency_key: str | None = None,
         timeout: float | None = None,
     ) -> RunForked:
@@ -395,6 +404,7 @@ class AsyncRuns(AsyncResource):
             mode: ``"replay"`` to run the same again, ``"branch"`` to go another way.
             from_seq: required for a branch; 0 when absent in a replay.
             overlay: other options for a branch: ``configurable``, ``tags``, ``metadata``.
+            unlisted: as in :meth:`create`, for ``overlay``.
             idempotency_key: the key of this call; minted when absent.
             timeout: seconds for each attempt.
 
@@ -409,8 +419,11 @@ class AsyncRuns(AsyncResource):
 
             fork = await client.runs.fork("run-1", mode="branch", from_seq=7, overlay={"tags": ["what-if"]})
         """
-        options = overlay if isinstance(overlay, RunOptions) or overlay is None else _overlay(overlay)
+        options = overlay_options(overlay)
         request = body(ForkRunRequest, mode=mode, from_seq=from_seq, run_options_overlay=options)
+        if options is not None:
+            options = await fit_options(self._session, options, unlisted, field="overlay.configurable")
+            request = request.model_copy(update={"run_options_overlay": options})
         return await self._call(
             ops.FORK_RUN,
             path={"runId": run_id},
@@ -439,10 +452,6 @@ class AsyncRuns(AsyncResource):
         )
 
 
-def _plain(value: Mapping[str, Any] | None) -> Any:
-    return dict(value) if isinstance(value, Mapping) else value
-
-
 def _list(name: str, value: Sequence[str] | None) -> list[str] | None:
     if value is None:
         return None
@@ -452,13 +461,6 @@ def _list(name: str, value: Sequence[str] | None) -> list[str] | None:
     if not isinstance(given, Iterable):
         raise RequestValidationError(name, f"must be a list of texts, not {type(given).__name__}")
     return list(value)
-
-
-def _overlay(options: Mapping[str, Any]) -> RunOptions:
-    try:
-        return body(RunOptions, **options)
-    except RequestValidationError as error:
-        raise RequestValidationError(f"overlay.{error.field}", error.rule) from None
 
 
 class AsyncRunsWithRawResponse:
