@@ -121,7 +121,8 @@ def _check_credential(wire: JsonObject, capabilities: Capabilities, field: str) 
     place = f"{field}.ai.credentialRef"
     if capabilities.family("secrets.supported") is not True:
         raise RequestValidationError(
-            place, "must be left out: the host keeps no credentials (secrets.supported in its discovery document)"
+            place,
+            "must be left out: the host keeps no credentials (secrets.supported in its discovery document)",
         )
     permitted = capabilities.family("aiProviders.byok")
     providers = cast("list[Any]", permitted) if isinstance(permitted, list) else []
@@ -134,5 +135,6 @@ def _check_credential(wire: JsonObject, capabilities: Capabilities, field: str) 
         )
     if not providers:
         raise RequestValidationError(
-            place, "must be left out: the host takes no credentials of its callers (aiProviders.byok is empty)"
+            place,
+            "must be left out: the host takes no credentials of its callers (aiProviders.byok is empty)",
         )

@@ -53,7 +53,9 @@ def _first_problem(schema: Mapping[str, Any], options: JsonObject) -> tuple[str,
     # With a registry of its own, and so without what jsonschema does by default: to fetch references from the network.
     validator = kind(schema, registry=referencing.Registry())
     try:
-        errors = sorted(validator.iter_errors(options), key=lambda error: [str(p) for p in error.absolute_path])
+        errors = sorted(
+            validator.iter_errors(options), key=lambda error: [str(p) for p in error.absolute_path]
+        )
     except referencing.exceptions.Unresolvable:
         return "configurableSchema", "refers to a schema that is not in it, so nothing can be checked with it"
     if not errors:

@@ -30,7 +30,9 @@ def read_checked(
     try:
         source = _read(file)
     except SourceError as error:
-        raise DocumentValidationError(file.name, [_problem(error.place, error.rule, error.position)]) from None
+        raise DocumentValidationError(
+            file.name, [_problem(error.place, error.rule, error.position)]
+        ) from None
     found = [
         _problem(place, "is there already: a key may be written once", position)
         for place, position in source.repeated

@@ -20,9 +20,7 @@ __all__ = ["Place", "SchemaViolation", "check", "dotted", "violations"]
 Place = tuple[str | int, ...]
 """Where something stands in a JSON document: the keys and indexes that lead to it."""
 
-_DATE_TIME = re.compile(
-    r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII
-)
+_DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
 def _is_object(value: object) -> TypeGuard[JsonObject]:

@@ -17,7 +17,7 @@ __all__ = ["is_credential_name", "keys_in", "looks_like_key"]
 
 _KEY = re.compile(
     r"""
-    (?<![A-Za-z0-9])(?:
+    (?<![\w-])(?:
         sk[_-][\w-]{4,}                                  # OpenAI, Anthropic, OpenRouter, Stripe
       | (?:pk|rk|whsec)[_-][\w-]{16,}
       | hk_[\w.-]{4,}                                    # keys of OpenWOP hosts
@@ -39,7 +39,16 @@ _KEY = re.compile(
 # Compared without case and separators, and by how they end: "acme.credential_ref" is a place for a reference too. In
 # the plural they are counters ("maxTokens").
 _CREDENTIAL_ENDINGS = (
-    *("credential", "credentials", "credentialref", "credentialsref", "secret", "secretref", "token", "tokenref"),
+    *(
+        "credential",
+        "credentials",
+        "credentialref",
+        "credentialsref",
+        "secret",
+        "secretref",
+        "token",
+        "tokenref",
+    ),
     *("apikey", "accesskey", "secretkey", "privatekey", "keyref", "password", "authorization", "bearer"),
 )
 _SEPARATORS = str.maketrans("", "", "-_. ")

@@ -38,7 +38,9 @@ _NOT_SEARCHED = ("mockProvider", "promptOverrides")
 """Options that are made up, or prose: a word in them that looks like a key is none."""
 
 
-_NO_KEYS = "must be the host's reference to a stored credential; this looks like a key, and keys are never sent"
+_NO_KEYS = (
+    "must be the host's reference to a stored credential; this looks like a key, and keys are never sent"
+)
 
 
 def _check_reference(reference: str) -> str:

@@ -18,7 +18,16 @@ from openwop.errors import ConfigurationError
 from openwop.models.checks import is_encodable
 from openwop.models.json_schema import Place
 
-__all__ = ["MAX_DEPTH", "Position", "Source", "SourceError", "Spot", "read_json", "read_yaml", "spots_of_json"]
+__all__ = [
+    "MAX_DEPTH",
+    "Position",
+    "Source",
+    "SourceError",
+    "Spot",
+    "read_json",
+    "read_yaml",
+    "spots_of_json",
+]
 
 MAX_DEPTH = 100
 """Levels of objects and arrays; what people write is far below it."""
@@ -280,7 +289,7 @@ class _YamlReader:
         for key_node, value_node in node.value:
             position = _yaml_position(key_node)
             key = self._loader.construct_object(key_node) if key_node.id == "scalar" else None
-            if not isinstance(key, str):
+            if not isinstance(key, str) or not is_encodable(key):
                 raise SourceError("has a key that is no text: put it in quotes", position, place)
             if position in written:
                 if key in own:

@@ -6,7 +6,7 @@ The rules look only at parts that have a usable shape: what is wrong with the ot
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple, cast
 
 from openwop.models.base import JsonObject
@@ -61,7 +61,8 @@ class _Parts:
         self.variables = self.objects("variables")
         self.groups = self.objects("groups")
         self.channels = _objects_in(document.get("channels"))
-        self.node_ids = {node["id"] for _, node in self.nodes if isinstance(node.get("id"), str)}
+        # In the order of the file, so that the same file always gives the same problems.
+        self.node_ids = {node["id"]: None for _, node in self.nodes if isinstance(node.get("id"), str)}.keys()
 
     def objects(self, name: str) -> list[tuple[Place, JsonObject]]:
         items = self.document.get(name)
@@ -122,7 +123,7 @@ def _unknown_nodes(parts: _Parts) -> Iterator[Problem]:
             yield from _unknown((*place, "nodeIds", index), name, parts.node_ids, "node")
 
 
-def _unknown(place: Place, name: Any, known: set[str], kind: str) -> Iterator[Problem]:
+def _unknown(place: Place, name: Any, known: Collection[str], kind: str) -> Iterator[Problem]:
     if isinstance(name, str) and name and name not in known:
         yield place, f"there is no {kind} {name!r}"
 
@@ -149,17 +150,16 @@ def _cycles(parts: _Parts) -> Iterator[Problem]:
     ``settings.maxLoopbackIterations`` bounds that.
     """
     arrows: dict[str, list[_Arrow]] = {name: [] for name in parts.node_ids}
-    for place, edge in parts.edges:
-        source, target = edge.get("sourceNodeId"), edge.get("targetNodeId")
-        if source in parts.node_ids and target in parts.node_ids:
-            arrows[str(source)].append(_Arrow(str(target), place))
-    for place, node_id, value in parts.ports():
-        source = value.get("nodeId")
-        waits = value.get("type") == "connection" and value.get("optional") is not True
-        if waits and source in parts.node_ids and node_id in parts.node_ids:
-            arrows[str(source)].append(_Arrow(str(node_id), place))
-    order = [str(node["id"]) for _, node in parts.nodes if node.get("id") in parts.node_ids]
-    yield from _back_arrows(order, arrows)
+    ways = [(place, edge.get("sourceNodeId"), edge.get("targetNodeId")) for place, edge in parts.edges]
+    ways += [
+        (place, value.get("nodeId"), node_id)
+        for place, node_id, value in parts.ports()
+        if value.get("type") == "connection" and value.get("optional") is not True
+    ]
+    for place, source, target in ways:
+        if isinstance(source, str) and isinstance(target, str) and {source, target} <= parts.node_ids:
+            arrows[source].append(_Arrow(target, place))
+    yield from _back_arrows(list(arrows), arrows)
 
 
 def _back_arrows(order: list[str], arrows: Mapping[str, list[_Arrow]]) -> Iterator[Problem]:
