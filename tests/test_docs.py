@@ -128,6 +128,12 @@ OUTPUTS = {
     "fork_and_diff.py": r"a replay differs at: None\nthe other decision differs at: \d+\n",
     "packs.py": r"vendor\.acme\.example 1\.0\.0\na version never changes\nTrue\nTrue\n",
     "register_webhook.py": r"registered, secret [0-9a-f]{8}\n",
+    "run_options.py": (
+        r"a model: completed\njson: completed\nconfigurable\.temperature - .*2\n"
+        r"\{'ai\.provider': 'anthropic', 'ai\.model': 'some-model'\}\n"
+        r"\{'ai': \{'provider': 'anthropic', 'model': 'some-model'\}\}\n"
+        r"not listed: configurable\.acme\.tone\nwithout it: completed\n"
+    ),
     "many_runs.py": r"100 finished, 0 failed\n",
     "webhook_receiver.py": r"204 run-1 run\.completed\n200 replayed\n400 signature_mismatch\n",
     "agents_and_prompts.py": r"(?:\w+ may use \d tools, and is active in \[.*\]\n){3}"
@@ -135,6 +141,10 @@ OUTPUTS = {
     r"examples\.greeting 1\.1\.0\nGreet Ada in 5 words\.\nSearch for tides with \[REDACTED:search-main\]\.\n",
     "shared_files.py": r"somebody was faster: version \d+\nsigned by 3\nde Willkommen\n"
     r"ingest_url='\[REDACTED\]' ingest_address=None secret_fingerprint='[0-9a-f]{8}'\n",
+    "snippets/check_workflow.py": (
+        r"greet\.json:4: edges\[0\]\.targetNodeId: there is no node 'shout'\n"
+        r"greet\.json:6: channels\.total\.reducer: must be replace, [\w, .<>]+\n"
+    ),
     "snippets/in_process.py": r"completed\n",
     "snippets/own_workflow.py": r"Hello Ada\n",
 }

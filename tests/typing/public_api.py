@@ -15,14 +15,18 @@ from openwop import (
     AsyncEventStream,
     AsyncOpenwopClient,
     AsyncRun,
+    DocumentProblem,
+    DocumentValidationError,
     EventPage,
     EventType,
     Interrupt,
     MessageChunk,
+    RunConfigurable,
     RunEvent,
     RunFailedError,
     RunSnapshot,
     StreamLostError,
+    WorkflowDefinition,
     is_terminal_status,
 )
 from openwop.devhost import DevHost
@@ -30,6 +34,7 @@ from openwop.models import (
     AgentDeployment,
     AgentInventoryEntry,
     AgentRosterEntry,
+    AiOptions,
     Capabilities,
     ContentPage,
     ContentSection,
@@ -250,6 +255,29 @@ async def handles_return_models_and_handles(client: AsyncOpenwopClient) -> None:
     assert_type(await client.execute("w", timeout=5, on_interrupt=decide, cancel_on_exit=False), RunSnapshot)
     async for text in run.messages():
         assert_type(text, str)
+
+
+async def options_are_models_or_json(client: AsyncOpenwopClient, run: AsyncRun) -> None:
+    options = RunConfigurable(temperature=0.2, recursion_limit=5, ai_provider="p", ai=AiOptions(model="m"))
+    assert_type(options.temperature, float | None)
+    assert_type(options.nested(), RunConfigurable)
+    assert_type(await client.start("w", configurable=options, unlisted="omit"), AsyncRun)
+    assert_type(await client.execute("w", configurable={"acme.x": 1}, unlisted="send"), RunSnapshot)
+    assert_type((await client.runs.create("w", configurable=options, unlisted="raise")).run_id, str)
+    assert_type(await run.fork(mode="branch", from_seq=3, overlay={"configurable": {}}, unlisted="omit"), AsyncRun)
+    workflow = await client.workflows.get("w")
+    assert_type(workflow.check_configurable(options), None)
+
+
+def workflow_files_give_definitions(path: Path) -> list[DocumentProblem]:
+    try:
+        assert_type(WorkflowDefinition.validate_file(path), WorkflowDefinition)
+        assert_type(WorkflowDefinition.validate_file("w.yaml"), WorkflowDefinition)
+    except DocumentValidationError as error:
+        assert_type(error.problems, tuple[DocumentProblem, ...])
+        assert_type(error.problems[0].line, int | None)
+        return list(error.problems)
+    return []
 
 
 def errors_carry_facts(error: Exception) -> None:

@@ -58,14 +58,11 @@ def _first_problem(schema: Mapping[str, Any], options: JsonObject) -> tuple[str,
         )
     except referencing.exceptions.Unresolvable:
         return "configurableSchema", "refers to a schema that is not in it, so nothing can be checked with it"
-    if not errors:
-        return None
-    error = errors[0]
-    return _field(error), _rule(error)
+    return (_field(errors[0]), _rule(errors[0])) if errors else None
 
 
 def _field(error: Any) -> str:
-    """The option that ``error`` is about: for what is missing or too much, its own name and not what it is missing in."""
+    """The option that ``error`` is about; what is missing or too much is told by its own name."""
     place = ["configurable", *error.absolute_path]
     if error.validator == "required":
         place += [name for name in error.validator_value if name not in error.instance][:1]

@@ -92,8 +92,8 @@ def read_json(text: str) -> Source:
 
     Example::
 
-        source = read_json('{\\n  "id": 7\\n}')
-        assert source.position(("id",)) == (2, 3)
+        source = read_json('{"id": 7}')
+        assert source.position(("id",)) == (1, 2)
     """
     try:
         value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
