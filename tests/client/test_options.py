@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from openwop import AsyncOpenwopClient, RequestValidationError, RunConfigurable
+from openwop import AsyncOpenwopClient, PermissionDeniedError, RequestValidationError, RunConfigurable
 from openwop.devhost import DevHost
 from openwop.models.runs import RunOptions
 from support.clients import MakeClient, serve_discovery
@@ -107,6 +107,21 @@ async def test_a_credential_is_not_sent_to_a_host_that_keeps_none(
     with pytest.raises(RequestValidationError, match="keeps no credentials"):
         await client.start("w", configurable={"ai.credentialRef": "cred_1"})
     assert sent(runs) == []
+
+
+@pytest.mark.duty("C.54")
+async def test_what_is_for_test_keys_reaches_the_host_which_decides(
+    server: FaultServer, make_client: MakeClient
+) -> None:
+    """Which keys are for tests only the host can tell; its refusal is an error of its own."""
+    refusal = {"error": "mock_provider_forbidden", "message": "Use a test key."}
+    refused = server.on("POST", "/v1/runs", json_response(403, refusal))
+    client = make_client(server)
+    with pytest.raises(PermissionDeniedError) as caught:
+        await client.start("w", configurable={"mockProvider": {"id": "stream-text"}}, force_engine_version=2)
+    assert caught.value.code == "mock_provider_forbidden"
+    assert sent(refused) == [{"workflowId": "w", "configurable": {"mockProvider": {"id": "stream-text"}}}]
+    assert refused.requests[0].headers["x-force-engine-version"] == "2"
 
 
 async def test_a_fork_holds_its_overlay_to_the_same_rules(

@@ -335,19 +335,7 @@ DUTIES = (
 )  # fmt: skip
 
 UNDER_WAY: dict[str, str] = {
-    "C.43": "with discovery known, an unlisted configurable key raises, or is left out, or is sent, as asked",
-    "C.44": "configurable is checked against the workflow's configurableSchema on demand",
-    "C.45": "key material under ai.credentialRef is refused before any request, and not shown",
-    "C.46": "a credentialRef on a host without secrets.supported is refused before any request",
-    "C.47": "a credentialRef for a provider outside aiProviders.byok is refused or left out",
-    "C.48": "secrets and aiProviders with a subset of members, and unknown ones, are read",
-    "C.49": "unknown auth modes are passed over, and no mode gives the default contract",
-    "C.50": "a self-hosted provider id leads to no statement about its models",
-    "C.51": "ai.model is what is sent for a model, not model",
-    "C.52": "a key without vendor prefix, or a vendor's key under ai., is refused",
-    "C.54": "mockProvider and force_engine_version reach the host as given, and its refusal is a typed error",
     "C.56": "onBehalfOf can be put into no body and no option",
-    "C.57": "flat and nested ai options are both possible, and which one is sent is the caller's word",
     "H.118": "a diff that is forbidden, and one that is not offered, are errors of two classes",
     "I.119": "a bundle with truncated true says so, and names what to read for the rest",
     "I.123": "heartbeats are told by a predicate; an annotation's note is plain text, marked as untrusted",

@@ -148,10 +148,9 @@ def test_one_option_is_not_written_both_ways() -> None:
 
 
 @pytest.mark.duty("C.51")
-def test_the_newer_name_of_the_model_is_recommended() -> None:
-    """``run-options.md`` prefers ``ai.model``; the older one still works."""
-    description = RunConfigurable.__doc__ or ""
-    assert "ai_model" in description
+def test_the_newer_name_of_the_model_is_sent_for_a_model_of_a_provider() -> None:
+    """``run-options.md`` prefers ``ai.model``; the older name goes out only where the caller writes it."""
+    assert read(RunConfigurable(ai_provider="p", ai_model="m")) == {"ai.provider": "p", "ai.model": "m"}
     assert read({"model": "m"}) == {"model": "m"}
 
 
@@ -324,6 +323,31 @@ def test_unknown_members_of_the_families_for_credentials_do_no_harm() -> None:
     }
     given = RunConfigurable(ai_credential_ref="cred_1", ai_provider="acme.model-shop")
     assert fit_to_host(given, host(**families), "raise") is given
+
+
+@pytest.mark.duty("C.49")
+@pytest.mark.duty("C.50")
+@pytest.mark.parametrize(
+    "providers",
+    [
+        {"authModes": {"a": ["telepathy"]}},
+        {"authModes": {"a": ["none"]}},
+        {"authModes": "unknown"},
+        {"selfHosted": ["ollama"], "authModes": {"ollama": ["none"]}},
+        {},
+    ],
+)
+def test_nothing_is_guessed_from_ways_to_authenticate_or_from_who_hosts_a_provider(providers: Any) -> None:
+    """``byok`` alone says who takes credentials; a self-hosted provider may have any model, with any options."""
+    families = {"secrets": {"supported": True}, "aiProviders": {"byok": ["a", "ollama"], **providers}}
+    for provider in ("a", "ollama"):
+        given = RunConfigurable(
+            ai_provider=provider, ai_model="any", ai_credential_ref="cred_1", max_tokens=10**6
+        )
+        assert fit_to_host(given, host(**families), "raise") is given
+    given = RunConfigurable(ai_provider="b", ai_credential_ref="cred_1")
+    with pytest.raises(RequestValidationError, match="only for a, ollama"):
+        fit_to_host(given, host(**families), "raise")
 
 
 def workflow(schema: Any) -> WorkflowDefinition:

@@ -264,7 +264,9 @@ async def options_are_models_or_json(client: AsyncOpenwopClient, run: AsyncRun) 
     assert_type(await client.start("w", configurable=options, unlisted="omit"), AsyncRun)
     assert_type(await client.execute("w", configurable={"acme.x": 1}, unlisted="send"), RunSnapshot)
     assert_type((await client.runs.create("w", configurable=options, unlisted="raise")).run_id, str)
-    assert_type(await run.fork(mode="branch", from_seq=3, overlay={"configurable": {}}, unlisted="omit"), AsyncRun)
+    assert_type(
+        await run.fork(mode="branch", from_seq=3, overlay={"configurable": {}}, unlisted="omit"), AsyncRun
+    )
     workflow = await client.workflows.get("w")
     assert_type(workflow.check_configurable(options), None)
 

@@ -68,7 +68,7 @@ def _field(error: Any) -> str:
         place += [name for name in error.validator_value if name not in error.instance][:1]
     elif error.validator == "additionalProperties":
         known = error.schema.get("properties", {})
-        patterns = error.schema.get("patternProperties", {})
+        patterns: list[str] = list(error.schema.get("patternProperties", {}))
         place += [
             name
             for name in error.instance

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from openwop._core.options import Unlisted, check_unlisted, fit_to_host
 from openwop._http.session import Session
@@ -18,7 +18,7 @@ OptionsT = TypeVar("OptionsT", bound=RunOptions)
 
 def plain(value: Any) -> Any:
     """A mapping of any kind as the dict that models take; all else as it is."""
-    return dict(value) if isinstance(value, Mapping) else value
+    return dict(cast("Mapping[Any, Any]", value)) if isinstance(value, Mapping) else value
 
 
 def overlay_options(overlay: RunOptions | Mapping[str, Any] | None) -> RunOptions | None:
