@@ -32,7 +32,7 @@ def places(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int
     return found
 
 
-@settings(max_examples=150, phases=PHASES, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, phases=PHASES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_the_two_schemas_agree_on_sound_definitions_and_on_their_neighbours(data: st.DataObject) -> None:
     """The protocol's schema decides, and ours is in words that can say what is wrong."""
