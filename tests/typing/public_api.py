@@ -258,7 +258,7 @@ async def handles_return_models_and_handles(client: AsyncOpenwopClient) -> None:
 
 
 async def options_are_models_or_json(client: AsyncOpenwopClient, run: AsyncRun) -> None:
-    options = RunConfigurable(temperature=0.2, recursion_limit=5, ai_provider="p", ai=AiOptions(model="m"))
+    options = RunConfigurable(temperature=0.2, recursion_limit=5, ai=AiOptions(model="m"))
     assert_type(options.temperature, float | None)
     assert_type(options.nested(), RunConfigurable)
     assert_type(await client.start("w", configurable=options, unlisted="omit"), AsyncRun)
