@@ -68,6 +68,12 @@ def test_the_reserved_options_go_out_under_their_names() -> None:
     assert b'"runTimeoutMs":60000,' in text, "a whole number stays one: some hosts read no 60000.0"
 
 
+def test_a_whole_number_with_a_point_is_sent_as_a_whole_number() -> None:
+    """To JSON, ``5.0`` is the integer 5; not every host sees it so."""
+    text = check(RunOptions, configurable={"recursionLimit": 5.0, "budget": {"maxRetries": 0.0}}).to_bytes()
+    assert text == b'{"configurable":{"recursionLimit":5,"budget":{"maxRetries":0}}}'
+
+
 OUT_OF_RANGE: list[tuple[dict[str, Any], str]] = [
     ({"recursionLimit": 0}, "recursionLimit"),
     ({"recursionLimit": 1.5}, "recursionLimit"),

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     ConfigDict,
     Field,
     PlainSerializer,
@@ -59,8 +60,13 @@ def _as_it_is(value: Any) -> Any:
     return value
 
 
+def _whole(value: Any) -> Any:
+    # To JSON, 5.0 is a whole number.
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 Text = Annotated[str, Field(min_length=1)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, BeforeValidator(_whole), Field(ge=1)]
 Number = Annotated[float, WrapValidator(_keep_whole), PlainSerializer(_as_it_is)]
 CredentialRef = Annotated[str, Field(min_length=1), AfterValidator(_check_reference)]
 FreeJson = Annotated[JsonObject, AfterValidator(check_json)]
@@ -110,7 +116,7 @@ class BudgetPolicy(RequestModel):
     max_tokens: Count | None = None
     max_cost_usd: Annotated[Number, Field(ge=0)] | None = None
     max_tool_calls: Count | None = None
-    max_retries: Annotated[int, Field(ge=0)] | None = None
+    max_retries: Annotated[int, BeforeValidator(_whole), Field(ge=0)] | None = None
     model_allow: Annotated[list[str], AfterValidator(_unique)] | None = None
     """Names of models, with ``*`` for any text; ``model_deny`` wins over it."""
     model_deny: Annotated[list[str], AfterValidator(_unique)] | None = None
