@@ -38,6 +38,7 @@ def lint(session: nox.Session) -> None:
     session.run("lint-imports", "--no-cache")
     session.run("python", "tools/gen_models.py", "--check")
     session.run("python", "tools/check_spec.py")
+    session.run("python", "tools/public_api.py", "--check")
 
 
 @nox.session
