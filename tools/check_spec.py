@@ -35,8 +35,10 @@ HTTP_METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "tra
 NOT_ON_THE_WIRE = {"Interrupt"}
 """Models that no host sends and none receives: the run handle makes them out of events."""
 
-NOT_OPERATIONS = {"discovery.require", "discovery.supports", "workspace.edit"}
-"""Public methods of resource classes that answer from what is already known, or are made of several operations."""
+NOT_OPERATIONS = {
+    "discovery.require", "discovery.supports", "runs.ancestors", "runs.create_eval", "workspace.edit",
+}  # fmt: skip
+"""Public methods of resource classes that answer from what is known, or call what other methods have the rows of."""
 
 
 # --------------------------------------------------------------------------------------------- reading the document

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from openwop.handles import AsyncRun
     from openwop.resources.a2a import AsyncA2a
     from openwop.resources.agents import AsyncAgents
+    from openwop.resources.audit import AsyncAudit
     from openwop.resources.content import AsyncContent
     from openwop.resources.packs_test import AsyncPacksTest
     from openwop.resources.prompts import AsyncPrompts
@@ -264,6 +265,13 @@ class AsyncOpenwopClient:
 
         return AsyncPacksTest(self._session)
 
+    @cached_property
+    def audit(self) -> AsyncAudit:
+        """The host's audit log."""
+        from openwop.resources.audit import AsyncAudit
+
+        return AsyncAudit(self._session)
+
     async def start(
         self,
         workflow_id: str,
@@ -355,7 +363,7 @@ class AsyncOpenwopClient:
             snapshot = await client.execute("my-workflow", inputs={"q": "hello"}, timeout=60)
             print(snapshot.variables)
         """
-        from openwop.handles import execute
+        from openwop._execution import execute
 
         return await execute(
             self,

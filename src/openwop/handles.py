@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -13,11 +13,9 @@ from openwop._core.decisions import (
     approval_answer,
     choose_interrupt,
     clarification_answer,
-    may_have_started,
     outcome_error,
     refinement,
 )
-from openwop._core.idempotency import checked_key, mint_key
 from openwop._core.ledger import InterruptLedger
 from openwop._core.masks import holds_mask
 from openwop._core.options import Unlisted
@@ -28,8 +26,6 @@ from openwop.errors import (
     GoneError,
     NotFoundError,
     OpenwopError,
-    RunCancelledError,
-    RunFailedError,
     RunWaitTimeoutError,
     StreamDecodeError,
     StreamLostError,
@@ -41,12 +37,18 @@ from openwop.streaming.stream import AsyncEventStream
 
 if TYPE_CHECKING:
     from openwop.client import AsyncOpenwopClient
+    from openwop.models.run_records import (
+        Annotation,
+        AnnotationAnchor,
+        AnnotationSignal,
+        DebugBundle,
+        RunAncestry,
+    )
 
-__all__ = ["AsyncRun", "OnInterrupt", "execute"]
+__all__ = ["AsyncRun", "OnInterrupt"]
 
 logger = logging.getLogger("openwop.run")
 
-_CLEAN_UP_S = 5.0
 _EVENTS_PER_READ = 100
 """What a host's storage gives per read unless told otherwise (storage-adapters.md)."""
 _LAST_LOOK_S = 2.0
@@ -303,6 +305,49 @@ class AsyncRun:
         """
         return await self._runs.diff(self._id, other.id if isinstance(other, AsyncRun) else other)
 
+    async def annotate(
+        self,
+        signal: AnnotationSignal | Mapping[str, Any],
+        *,
+        target: AnnotationAnchor | Mapping[str, Any] | None = None,
+        note: str | None = None,
+    ) -> Annotation:
+        """Say what the run, or an event or node of it, is worth; see :meth:`AsyncRuns.annotate`.
+
+        Example::
+
+            await run.annotate({"kind": "label", "label": "wordy"}, target={"nodeId": "write"})
+        """
+        return await self._runs.annotate(self._id, signal, target=target, note=note)
+
+    async def ancestry(self) -> RunAncestry:
+        """The run that started this one, if any; see :meth:`AsyncRuns.ancestry`.
+
+        Example::
+
+            print((await run.ancestry()).parent)
+        """
+        return await self._runs.ancestry(self._id)
+
+    async def artifact(self, artifact_id: str) -> Any:
+        """Something that the run made, as JSON; ``artifact.created`` events name it.
+
+        Example::
+
+            report = await run.artifact("report")
+        """
+        return await self._runs.artifact(self._id, artifact_id)
+
+    async def debug_bundle(self, *, max_events: int | None = None) -> DebugBundle:
+        """All that helps to find out what went wrong; maybe only part of it, see :meth:`AsyncRuns.debug_bundle`.
+
+        Example::
+
+            bundle = await run.debug_bundle()
+            print(len(bundle.events), "events,", "not all of them" if bundle.truncated else "all of them")
+        """
+        return await self._runs.debug_bundle(self._id, max_events=max_events)
+
     async def interrupts(self) -> list[Interrupt]:
         """What the run waits for now: its state, and what its log requested and has not resolved.
 
@@ -419,59 +464,3 @@ class AsyncRun:
         if node_id is None:
             node_id = choose_interrupt(await self.interrupts(), "clarification", None).node_id
         return await self.resolve(node_id, value)
-
-
-async def execute(
-    client: AsyncOpenwopClient,
-    workflow_id: str,
-    *,
-    timeout: float | None,
-    on_interrupt: OnInterrupt | None,
-    cancel_on_exit: bool,
-    idempotency_key: str | None,
-    **arguments: Any,
-) -> RunSnapshot:
-    """Start a run and wait for its end; see :meth:`AsyncOpenwopClient.execute`."""
-    # The key is made here so that a start whose answer was lost can be asked for again, and cancelled.
-    key = mint_key() if idempotency_key is None else checked_key(idempotency_key)
-    run: AsyncRun | None = None
-    asked = False
-
-    async def start() -> AsyncRun:
-        return await client.start(workflow_id, idempotency_key=key, **arguments)
-
-    try:
-        with anyio.move_on_after(checked_wait(timeout)):
-            await client.ready()
-            asked = True
-            run = await start()
-            return await run.result(on_interrupt=on_interrupt)
-        last = await run.last_look() if run is not None else None
-        raise RunWaitTimeoutError(
-            f"a run of {workflow_id} was still going after {timeout:g} s", snapshot=last
-        )
-    except BaseException as error:
-        if (
-            cancel_on_exit
-            and not _tells_the_end_of(run, error)
-            and (run is not None or (asked and may_have_started(error)))
-        ):
-            await _cancel_started(run, start)
-        raise
-
-
-def _tells_the_end_of(run: AsyncRun | None, error: BaseException) -> bool:
-    """Whether there is nothing to cancel any more.  A handler may raise the end of a run of its own."""
-    ended = error.snapshot if isinstance(error, RunFailedError | RunCancelledError) else None
-    return ended is not None and run is not None and ended.run_id == run.id
-
-
-async def _cancel_started(run: AsyncRun | None, start: Callable[[], Awaitable[AsyncRun]]) -> None:
-    """Cancel on the host what we started there, even while being cancelled ourselves."""
-    with anyio.move_on_after(_CLEAN_UP_S, shield=True):
-        try:
-            # The same key and body again: the host answers with the run it started the first time.
-            found = run if run is not None else await start()
-            await found.cancel(reason="the client stopped waiting")
-        except OpenwopError as error:
-            logger.warning("a run that was started here could not be cancelled: %s", type(error).__name__)

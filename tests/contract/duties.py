@@ -336,8 +336,5 @@ DUTIES = (
 
 UNDER_WAY: dict[str, str] = {
     "C.56": "onBehalfOf can be put into no body and no option",
-    "H.118": "a diff that is forbidden, and one that is not offered, are errors of two classes",
-    "I.119": "a bundle with truncated true says so, and names what to read for the rest",
-    "I.123": "heartbeats are told by a predicate; an annotation's note is plain text, marked as untrusted",
 }
 """What the library is still being built for, and what a test of it has to show.  Empty in a release."""

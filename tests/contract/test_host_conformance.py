@@ -85,12 +85,19 @@ def _fill(client: httpx.Client) -> dict[str, list[str]]:
     """Put runs and other things on the host; each finished, so that following it ends."""
     runs = [
         _finished_run(client, workflow)
-        for workflow in ("conformance-noop", "conformance-multi-node", "conformance-failure")
+        for workflow in (
+            "conformance-noop",
+            "conformance-multi-node",
+            "conformance-failure",
+            "openwop-artifact",
+        )
     ]
+    runs.append(_evaluated(client))
     waiting = _post(client, "/v1/runs", {"workflowId": "conformance-approval"})["runId"]
     runs.append(waiting)
     _post(client, f"/v1/runs/{waiting}/cancel", {})
     ids = {"runId": runs, "workflowId": ["conformance-noop", "conformance-approval"], "against": runs}
+    ids["artifactId"] = ["report"]
     for name, path, collection, key in COLLECTIONS:
         answer = client.get(path)
         if answer.status_code == 200:
@@ -128,8 +135,18 @@ def _post(client: httpx.Client, path: str, body: object) -> dict[str, Any]:
     return result
 
 
+def _evaluated(client: httpx.Client) -> str:
+    suite = {"agentId": "openwop.samples.reviewer", "evalSuiteRef": "openwop.samples.evals.reviewer"}
+    run_id = str(_post(client, "/v1/runs", {"mode": "eval", **suite})["runId"])
+    _post(client, f"/v1/runs/{run_id}/annotations", {"signal": {"kind": "flag"}, "note": "n"})
+    return _followed(client, run_id)
+
+
 def _finished_run(client: httpx.Client, workflow_id: str) -> str:
-    run_id = str(_post(client, "/v1/runs", {"workflowId": workflow_id})["runId"])
+    return _followed(client, str(_post(client, "/v1/runs", {"workflowId": workflow_id})["runId"]))
+
+
+def _followed(client: httpx.Client, run_id: str) -> str:
     with client.stream("GET", f"/v1/runs/{run_id}/events", headers={"Accept": "text/event-stream"}) as stream:
         stream.read()  # to its end, which comes after the run's last event
     return run_id

@@ -173,14 +173,13 @@ async def test_a_body_over_the_limit_is_refused(api: Api) -> None:
 @pytest.mark.parametrize(
     ("body", "refused"),
     [
-        ({"mode": "eval", "agentId": "a", "evalSuiteRef": "s"}, (501, "capability_not_provided")),
         ({"workflowId": "conformance-noop", "residency": {"region": "eu"}}, (422, "residency_unavailable")),
     ],
 )
 async def test_what_the_host_does_not_offer_is_refused_by_its_own_code(
     api: Api, body: dict[str, Any], refused: tuple[int, str]
 ) -> None:
-    """Evaluations and regions are behind capabilities that discovery does not advertise."""
+    """Regions are behind a capability that discovery does not advertise."""
     assert refusal(await api.http.post("/v1/runs", json=body)) == refused
 
 
@@ -469,8 +468,6 @@ async def test_dedup_refuses_a_second_active_run_of_a_scope(api: Api) -> None:
         ("GET", "/v1/runs/x/events", (404, "not_found")),
         ("GET", "/v1/runs/x/events/poll", (404, "not_found")),
         ("GET", "/v1/runs/x:diff?against=y", (404, "not_found")),
-        ("POST", "/v1/runs/x/annotations", (501, "capability_not_provided")),
-        ("GET", "/v1/audit/verify", (404, "not_found")),
         ("GET", "/v1/agents/x/y", (404, "not_found")),
         ("PUT", "/v1/tools", (405, "method_not_allowed")),
     ],

@@ -288,3 +288,28 @@ async def test_what_the_host_keeps_is_as_the_protocol_says(host: DevHost, api: A
         valid("trigger-event", snapshot["nodeStates"]["say"]["outputs"]["got"])
         await check_run(api, run_id, valid)
         valid("a2a-task-state", (await api.http.get(f"/v1/host/sample/a2a/tasks/{run_id}")).json())
+
+
+async def test_what_is_kept_beside_a_run_is_as_the_protocol_says(api: Api, valid: Validate) -> None:
+    """Annotations, ancestry, debug bundles; the events and the scores of an eval run; the audit log."""
+    suite = {"agentId": "openwop.samples.reviewer", "evalSuiteRef": "openwop.samples.evals.reviewer"}
+    created = await api.http.post("/v1/runs", json={"mode": "eval", **suite})
+    run_id = created.json()["runId"]
+    snapshot = await api.finished(run_id)
+    await check_run(api, run_id, valid)
+    for signal in ({"kind": "flag"}, {"kind": "rating", "rating": 5}, {"kind": "label", "label": "x"}):
+        body = {"signal": signal, "target": {"nodeId": "end"}, "note": "n"}
+        valid("annotation-create", body)
+        said = await api.http.post(f"/v1/runs/{run_id}/annotations", json=body)
+        valid("annotation", said.json())
+    child_id = snapshot["nodeStates"]["task-too-long"]["childRunId"]
+    for name, path in (
+        ("eval-summary", f"runs/{run_id}/eval-summary"),
+        ("run-ancestry-response", f"runs/{run_id}/ancestry"),
+        ("run-ancestry-response", f"runs/{child_id}/ancestry"),
+        ("debug-bundle", f"runs/{run_id}/debug-bundle"),
+        ("debug-bundle", f"runs/{run_id}/debug-bundle?maxEvents=1"),
+        ("audit-verify-result", "audit/verify?fromSeq=0&toSeq=9"),
+    ):
+        valid(name, (await api.http.get(f"/v1/{path}")).json())
+    valid("agent-eval-suite", api.host.runtime.evaluations.suites[suite["evalSuiteRef"]])

@@ -28,7 +28,9 @@ from openwop import (
     StreamLostError,
     WorkflowDefinition,
     is_terminal_status,
+    models,
 )
+from openwop.audit import CheckpointCheck, broken_links, merkle_root, verify_checkpoints
 from openwop.devhost import DevHost
 from openwop.models import (
     AgentDeployment,
@@ -341,3 +343,28 @@ async def a_host_gives_an_ordinary_client() -> None:
 
 
 assert_type(openwop.__version__, str)
+
+
+async def what_is_kept_beside_a_run(client: AsyncOpenwopClient, run: AsyncRun) -> None:
+    assert_type(await run.annotate({"kind": "rating", "rating": 4}, note="good"), models.Annotation)
+    signal = models.AnnotationSignal(kind="label", label="slow")
+    anchor = models.AnnotationAnchor(node_id="n")
+    assert_type(await client.runs.annotate("r", signal, target=anchor), models.Annotation)
+    assert_type(await client.runs.annotations("r"), list[models.Annotation])
+    assert_type(await run.ancestry(), models.RunAncestry)
+    assert_type((await client.runs.ancestry("r")).parent, models.RunParent | None)
+    assert_type(await client.runs.ancestors("r", max_hops=3), list[models.RunAncestry])
+    assert_type((await run.debug_bundle(max_events=10)).last_sequence, int | None)
+    assert_type(await run.artifact("report"), Any)
+    assert_type((await client.runs.create_eval("agent", "suite", modes=["golden"])).run_id, str)
+    assert_type((await client.runs.eval_summary("r")).tasks[0].score, float)
+    assert_type(await client.runs.with_raw_response.annotations("r"), ApiResponse[list[models.Annotation]])
+
+
+async def the_audit_log(client: AsyncOpenwopClient) -> None:
+    result = await client.audit.verify(0, 99)
+    assert_type(result, models.AuditVerifyResult)
+    assert_type(verify_checkpoints(result.checkpoints, "key"), list[CheckpointCheck])
+    assert_type(verify_checkpoints([{"checkpoint": "c"}], b"key", entries=[{}])[0].reason, str | None)
+    assert_type(merkle_root([{"sequence": 0}]), str)
+    assert_type(broken_links([{}], first=3), list[models.AuditAnomaly])

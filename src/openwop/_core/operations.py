@@ -149,6 +149,35 @@ FORK_RUN = _keyed(
     capability="replay", success=frozenset({201}),
 )  # fmt: skip
 DIFF_RUN = Operation("diffRun", "GET", "/runs/{runId}:diff", "runs.diff", lambda: models.RunDiff)
+ANNOTATE_RUN = _keyed(
+    "createAnnotation", "/runs/{runId}/annotations", "runs.annotate",
+    lambda: models.CreateAnnotationRequest, lambda: models.Annotation,
+    capability="feedback", success=frozenset({201}),
+)  # fmt: skip
+LIST_ANNOTATIONS = Operation(
+    "listAnnotations", "GET", "/runs/{runId}/annotations", "runs.annotations", lambda: models.AnnotationList,
+    capability="feedback",
+)  # fmt: skip
+GET_ANCESTRY = Operation(
+    "getRunAncestry", "GET", "/runs/{runId}/ancestry", "runs.ancestry", lambda: models.RunAncestry,
+    capability="multiAgent.executionModel.crossHostCausation.ancestryEndpointSupported",
+)  # fmt: skip
+GET_EVAL_SUMMARY = Operation(
+    "getEvalSummary", "GET", "/runs/{runId}/eval-summary", "runs.eval_summary", lambda: models.EvalSummary,
+    capability="agents.evalSuite",
+)  # fmt: skip
+GET_DEBUG_BUNDLE = Operation(
+    "getDebugBundle", "GET", "/runs/{runId}/debug-bundle", "runs.debug_bundle", lambda: models.DebugBundle,
+    capability="debugBundle",
+)  # fmt: skip
+# The protocol has an artifact be an object; what hosts keep under that name may be any JSON.
+GET_ARTIFACT: Operation[Any] = Operation(
+    "getArtifact", "GET", "/runs/{runId}/artifacts/{artifactId}", "runs.artifact", lambda: object
+)
+VERIFY_AUDIT = Operation(
+    "verifyAuditLog", "GET", "/audit/verify", "audit.verify", lambda: models.AuditVerifyResult,
+    capability="openwop-audit-log-integrity",
+)  # fmt: skip
 RESOLVE_INTERRUPT = _keyed(
     "resolveInterruptByRun", "/runs/{runId}/interrupts/{nodeId}", "interrupts.resolve",
     lambda: models.ResolveInterruptRequest, lambda: models.InterruptResolution,
@@ -329,6 +358,13 @@ OPERATIONS: tuple[Operation[Any], ...] = (
     RESUME_RUN,
     FORK_RUN,
     DIFF_RUN,
+    ANNOTATE_RUN,
+    LIST_ANNOTATIONS,
+    GET_ANCESTRY,
+    GET_EVAL_SUMMARY,
+    GET_DEBUG_BUNDLE,
+    GET_ARTIFACT,
+    VERIFY_AUDIT,
     RESOLVE_INTERRUPT,
     INSPECT_TOKEN,
     RESOLVE_TOKEN,

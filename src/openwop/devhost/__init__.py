@@ -20,7 +20,7 @@ try:
     from openwop.devhost.options import Limits
     from openwop.devhost.transport import InProcessTransport
 except ModuleNotFoundError as error:
-    if error.name not in ("starlette", "uvicorn", "yaml"):
+    if error.name not in ("cryptography", "starlette", "uvicorn", "yaml"):
         raise
     message = f"openwop.devhost needs {error.name}: pip install 'openwop[devhost]'"
     raise ModuleNotFoundError(message, name=error.name) from error

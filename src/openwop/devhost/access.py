@@ -32,6 +32,8 @@ SCOPES = frozenset(
         "deploy:promote",
         "deploy:pause",
         "deploy:rollback",
+        "runs:annotate",
+        "audit:read",
     }
 )
 TEST_KEY_PREFIX = "hk_test_"

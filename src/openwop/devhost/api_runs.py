@@ -80,14 +80,7 @@ async def get_workflow(call: Call) -> Reply:
 async def create_run(call: Call) -> Reply:
     """``POST /v1/runs``."""
     body = call.body
-    if body.get("mode") == "eval":
-        details = {"capability": "agents.evalSuite"}
-        raise HostError(501, "capability_not_provided", "This host runs no evaluations.", details=details)
-    for name in ("evalSuiteRef", "agentId"):
-        if name in body:
-            raise invalid(f"{name} belongs to mode eval.", field=name)
-    if "workflowId" not in body:
-        raise invalid("workflowId is required.", field="workflowId")
+    _check_what_to_run(body)
     if "residency" in body:
         raise HostError(422, "residency_unavailable", "This host has no regions to choose from.")
     callback = body.get("callbackUrl")
@@ -100,6 +93,18 @@ async def create_run(call: Call) -> Reply:
         body, call.caller, exclusive=dedup is not None, engine_version=_engine_version(call)
     )
     return Reply(201, {"runId": run.record.run_id, "status": run.status, **_urls(call, run, "statusUrl")})
+
+
+def _check_what_to_run(body: JsonObject) -> None:
+    """A run is of a workflow, or of an agent and a suite."""
+    of_agent = ("evalSuiteRef", "agentId")
+    needed, idle = (of_agent, ("workflowId", "inputs")) if "mode" in body else (("workflowId",), of_agent)
+    for name in needed:
+        if name not in body:
+            raise invalid(f"{name} is required.", field=name)
+    for name in idle:
+        if name in body:
+            raise invalid(f"{name} does not go together with this mode.", field=name)
 
 
 def _is_http_url(text: str) -> bool:

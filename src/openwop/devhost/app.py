@@ -18,11 +18,13 @@ from starlette.types import Receive, Scope, Send
 from openwop.devhost import (
     api_a2a,
     api_agents,
+    api_audit,
     api_content,
     api_events,
     api_interrupts,
     api_packs,
     api_prompts,
+    api_records,
     api_runs,
     api_tools,
     api_triggers,
@@ -52,8 +54,6 @@ _VERSIONED_ROOTS = frozenset(
     "runs workflows interrupts openapi.json webhooks agents tools prompts audit content host"
     " trigger-subscriptions packs-test".split()
 )
-#: Optional surfaces that say 501 when a host does not have them; all others say 404.
-_ABSENT_501 = ("annotations",)
 
 
 def create_app(
@@ -93,6 +93,8 @@ def create_app(
         *api_agents.operations(catalogs),
         *api_tools.operations(catalogs),
         *api_prompts.operations(catalogs),
+        *api_records.OPERATIONS,
+        *api_audit.OPERATIONS,
     )
     return Starlette(routes=[*_routes(services, operations), _Fallback(services)])
 
@@ -174,6 +176,4 @@ async def _unknown(call: Call) -> Reply:
     if segments[0] in _VERSIONED_ROOTS:
         message = f"This host serves protocol major 1: the path is /v1{path}."
         raise HostError(400, "validation_error", message, details={"field": "path"})
-    if segments[0] == "v1" and any(segment in _ABSENT_501 for segment in segments[1:]):
-        raise HostError(501, "capability_not_provided", "This host does not offer this.")
     raise HostError(404, "not_found", f"There is nothing at {path}.")

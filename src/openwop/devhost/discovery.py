@@ -7,6 +7,10 @@ from collections.abc import Iterable
 from openwop._version import __version__
 from openwop.devhost.access import TEST_KEY_PREFIX
 from openwop.devhost.agents import CHANNELS, LATEST, STATES
+from openwop.devhost.api_records import SIGNALS, TARGETS
+from openwop.devhost.audit import INTERVAL_ENTRIES, INTERVAL_S
+from openwop.devhost.evals import MAX_TASKS
+from openwop.devhost.evals import MODES as EVAL_MODES
 from openwop.devhost.idempotency import RETENTION_S
 from openwop.devhost.json_values import JsonObject
 from openwop.devhost.mock_model import PROVIDERS
@@ -28,6 +32,8 @@ def discovery_document(
     fixtures: Iterable[str],
     *,
     content: JsonObject,
+    host_id: str,
+    audit_key: str,
     min_client_version: str | None = None,
 ) -> JsonObject:
     """Describe the host (``capabilities``). Families stand at the root; what is absent is not supported.
@@ -36,6 +42,8 @@ def discovery_document(
         limits: The host's ceilings.
         fixtures: The ids of its workflows.
         content: The languages that it writes in, as the protocol has them.
+        host_id: Its name for itself.
+        audit_key: What the checkpoints of its audit log are checked with.
         min_client_version: The oldest client that it serves.
     """
     document: JsonObject = {
@@ -64,10 +72,12 @@ def discovery_document(
             "temperature": {"type": "number", "min": 0, "max": 2},
             "maxTokens": {"type": "integer", "min": 1},
             "promptOverrides": {"type": "object"},
+            "evalModes": {"type": "array"},
             "mockProvider": {"type": "object"},
         },
-        **_families(limits),
+        **_families(limits, audit_key),
         **_kept(limits, content),
+        **_records(host_id),
         "testing": {
             "mockProviders": list(PROVIDERS),
             "testKeyPrefix": TEST_KEY_PREFIX,
@@ -80,7 +90,7 @@ def discovery_document(
     return document
 
 
-def _families(limits: Limits) -> JsonObject:
+def _families(limits: Limits, audit_key: str) -> JsonObject:
     """What the host has of the optional families; where it has nothing, it says so."""
     return {
         "replay": {
@@ -104,8 +114,6 @@ def _families(limits: Limits) -> JsonObject:
         **_catalogs(),
         "conversationPrimitive": False,
         "secrets": {"supported": False},
-        "debugBundle": {"supported": False},
-        "feedback": {"supported": False},
         "webhooks": {
             "supported": True,
             "signatureAlgorithms": ["v1"],
@@ -115,8 +123,15 @@ def _families(limits: Limits) -> JsonObject:
         "packs": {"testMode": {"supported": True}},
         "compliance": {"defaultMode": "mask"},
         "auth": {
-            "profiles": ["openwop-auth-api-key-rotation"],
+            "profiles": ["openwop-auth-api-key-rotation", "openwop-audit-log-integrity"],
             "rotation": {"supported": True, "minGraceSeconds": 0},
+            "auditLogIntegrity": {
+                "hashChain": True,
+                "checkpointSignatureAlgorithm": "ed25519",
+                "checkpointPublicKey": audit_key,
+                "checkpointIntervalEntries": INTERVAL_ENTRIES,
+                "checkpointIntervalSeconds": INTERVAL_S,
+            },
         },
         "extensions": {
             "interrupts": {
@@ -131,6 +146,7 @@ def _catalogs() -> JsonObject:
     """Agents, tools and prompts."""
     return {
         "agents": {
+            "evalSuite": {"supported": True, "modes": list(EVAL_MODES), "maxTasksPerSuite": MAX_TASKS},
             "manifestRuntime": {"supported": True, "handoffValidation": False, "installScope": "tenant"},
             "deployment": {
                 "supported": True,
@@ -190,5 +206,24 @@ def _kept(limits: Limits, content: JsonObject) -> JsonObject:
             "supported": False,
             "agentCardUrl": "https://devhost.invalid/.well-known/agent-card.json",
             "durableTasks": True,
+        },
+    }
+
+
+def _records(host_id: str) -> JsonObject:
+    """What is kept beside a run's log."""
+    return {
+        "feedback": {"supported": True, "targets": list(TARGETS), "signals": list(SIGNALS)},
+        "debugBundle": {"supported": True},
+        "multiAgent": {
+            "executionModel": {
+                "supported": True,
+                "version": 3,
+                "crossHostCausation": {
+                    "supported": True,
+                    "hostId": host_id,
+                    "ancestryEndpointSupported": True,
+                },
+            }
         },
     }

@@ -84,6 +84,7 @@ class RunState:
         self.executions = 0
         self.settled = 0
         self.breach: JsonObject | None = None
+        self.artifacts: dict[str, JsonObject] = {}
         self._cost: JsonObject = {}
 
     # -- reading ------------------------------------------------------------------------------
@@ -97,6 +98,15 @@ class RunState:
     def last_sequence(self) -> int:
         """The sequence of the last event, -1 when there is none."""
         return self.next_sequence - 1
+
+    def artifact(self, artifact_id: str) -> JsonObject | None:
+        """Return an artifact that a node has made and finished with, masked as the node's outputs are."""
+        known = self.artifacts.get(artifact_id)
+        node_id = "" if known is None else str(known.get("nodeId"))
+        if known is None or node_id not in self.nodes or self.nodes[node_id].outputs is None:
+            return None
+        content = self._node_document(node_id)["outputs"].get("content")
+        return {"runId": self.record.run_id, **known, "content": content}
 
     def pending(self) -> list[InterruptState]:
         """Return the questions that wait for an answer, the oldest first."""
@@ -373,6 +383,10 @@ def _provider_usage(state: RunState, event: LoggedEvent) -> None:
     _node_told(state, event)
 
 
+def _artifact_created(state: RunState, event: LoggedEvent) -> None:
+    state.artifacts[str(event.payload.get("artifactId"))] = {**event.payload, "createdAt": event.timestamp}
+
+
 def interrupt_id_of(key: str) -> str:
     """Return the id of the interrupt that has this key."""
     return "int_" + hashlib.blake2s(key.encode(), digest_size=10).hexdigest()
@@ -406,4 +420,5 @@ _FOLDS: dict[str, Callable[[RunState, LoggedEvent], None]] = {
     "channel.written": _channel_written,
     "variable.changed": _variable_changed,
     "cap.breached": _cap_breached,
+    "artifact.created": _artifact_created,
 }

@@ -17,6 +17,7 @@ from openwop.devhost.catalogs import Catalogs
 from openwop.devhost.clock import Clock, Signal, SystemClock, wait_any
 from openwop.devhost.content import add_sample_page
 from openwop.devhost.discovery import discovery_document
+from openwop.devhost.evals import sample_evaluations
 from openwop.devhost.idempotency import IdempotencyCache
 from openwop.devhost.json_values import JsonObject, merge_deeply
 from openwop.devhost.options import Limits
@@ -48,7 +49,7 @@ class DevHost:
         api_keys: The keys it accepts, the first of which is :attr:`api_key`. A key that begins with ``hk_test_``
             may use mock providers.
         workflows: Definitions to have besides the samples, in the protocol's JSON shape.
-        samples: Whether to have the sample and fixture workflows, a sample file and a sample page, and sample
+        samples: Whether to have the sample and fixture workflows, a sample file, page and evaluation, and sample
             agents, tools and prompts at all.
         keepalive_s: After how many seconds of silence a stream sends a comment.
         limits: The host's ceilings.
@@ -122,6 +123,9 @@ class DevHost:
         if samples:
             add_sample_page(self.runtime.content(None))
             add_sample_file(self.runtime.workspace(None))
+            suite, agent, agent_id = sample_evaluations()
+            self.add_workflow(agent)
+            self.add_evaluation(suite, {agent_id: agent["id"]})
 
     # -- life -----------------------------------------------------------------------------------
 
@@ -163,12 +167,28 @@ class DevHost:
         """
         self.runtime.add_workflow(dict(definition))
 
+    def add_evaluation(self, suite: Mapping[str, Any], agents: Mapping[str, str]) -> None:
+        """Have a suite from now on, and agents to try it on.
+
+        Args:
+            suite: The protocol's ``agent-eval-suite``; its tasks have to be of the kind ``golden``.
+            agents: Ids of agents, with the id of the workflow that does an agent's work: a task's input is the
+                run's, and its output ``answer`` (or all of them) is what is scored.
+
+        Raises:
+            ValueError: It is no suite, or one that needs a judge.
+        """
+        self.runtime.evaluations.add_suite(dict(suite))
+        self.runtime.evaluations.agents.update(agents)
+
     def discovery(self) -> JsonObject:
         """Return the discovery document, as of now."""
         document = discovery_document(
             self.runtime.limits,
             self.runtime.workflows,
             content=self.runtime.content(None).settings,
+            host_id=self.runtime.host_id,
+            audit_key=self.runtime.audit.public_key(),
             min_client_version=self._min_client_version,
         )
         return merge_deeply(document, self.capabilities)

@@ -68,20 +68,21 @@ class Frame:
     """One server-sent event.
 
     Attributes:
-        id: The sequence that a reader who has this frame has read up to.
+        id: The sequence that a reader who has this frame has read up to; None for what has no place in the log.
         event: The event's name.
         data: JSON, without line breaks.
         whole: Whether the data is an event document, which may be put into a batch.
     """
 
-    id: int
+    id: int | None
     event: str
     data: bytes
     whole: bool
 
     def encode(self) -> bytes:
         """Return the frame's bytes."""
-        return b"id: %d\nevent: %s\ndata: %s\n\n" % (self.id, self.event.encode(), self.data)
+        place = b"" if self.id is None else b"id: %d\n" % self.id
+        return b"%sevent: %s\ndata: %s\n\n" % (place, self.event.encode(), self.data)
 
 
 def parse_modes(text: str | None) -> frozenset[str]:

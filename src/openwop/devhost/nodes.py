@@ -29,9 +29,13 @@ core.ai.callPrompt            see :mod:`openwop.devhost.mock_model`             
 core.subWorkflow              ``workflowId``, ``inputMapping`` {child: parent},    ``childRunId status output``
                               ``outputMapping`` {parent: child},
                               ``waitForCompletion``
+vendor.devhost.artifact       ``artifactId artifactType content``                  ``artifactId artifactType
+                                                                                   content``
 vendor.devhost.burst          ``count``, ``kind`` (``log`` or ``chunk``),          ``count``
                               ``size``: characters in each message
 ============================  ===================================================  ==============================
+
+The types of an evaluation are in :mod:`openwop.devhost.evals`.
 
 Every type also understands ``writes``: a list of ``{channel, value}`` that is written when the node completes
 (``output`` in a template is the node's own), and ``outputVariable``: the workflow variable that takes the
@@ -42,6 +46,7 @@ from __future__ import annotations
 
 import asyncio
 
+from openwop.devhost import evals
 from openwop.devhost.context import Behaviour, NodeContext
 from openwop.devhost.errors import NodeFailure
 from openwop.devhost.expressions import ExpressionError, evaluate
@@ -171,6 +176,19 @@ def _computed(context: NodeContext, text: object, scope: JsonObject) -> object:
         raise NodeFailure("expression_error", f"Node {context.node.id}: {error}.") from error
 
 
+async def artifact(context: NodeContext) -> JsonObject:
+    """Make an artifact, which can be read under its id once the node is done."""
+    config = context.config
+    artifact_id, kind = (
+        str(config.get("artifactId", context.node.id)),
+        str(config.get("artifactType", "document")),
+    )
+    if artifact_id not in context.state.artifacts:  # inherited history may hold the event already
+        made = {"artifactId": artifact_id, "artifactType": kind, "nodeId": context.node.id}
+        await context.emit(Draft("artifact.created", made, context.node.id))
+    return {"artifactId": artifact_id, "artifactType": kind, "content": config.get("content")}
+
+
 async def burst(context: NodeContext) -> JsonObject:
     """Emit many events quickly; for tests of streams."""
     config = context.config
@@ -214,7 +232,9 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "core.ai.callPrompt": call_model,
     "core.ai.streamText": call_model,
     "core.subWorkflow": sub_workflow,
+    "vendor.devhost.artifact": artifact,
     "vendor.devhost.burst": burst,
+    **evals.BEHAVIOURS,
 }
 
 KNOWN_TYPES = frozenset(BEHAVIOURS) | frozenset(GATED_TYPES)

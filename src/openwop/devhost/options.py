@@ -61,6 +61,7 @@ class Limits:
         max_workspace_files: The most files in one tenant's workspace.
         max_workspace_versions: How many versions of a file are kept, the newest included.
         max_tarball_bytes: The largest tarball of a pack.
+        max_bundle_bytes: The size above which a debug bundle is cut.
     """
 
     max_node_executions: int = 1000
@@ -72,6 +73,7 @@ class Limits:
     max_workspace_files: int = 1000
     max_workspace_versions: int = 20
     max_tarball_bytes: int = 64 * 1024 * 1024
+    max_bundle_bytes: int = 8_000_000
 
 
 def check_options(options: JsonObject, workflow: Workflow, *, test_key: bool, field: str = "") -> None:

@@ -76,6 +76,7 @@ class RunRecord:
         replay_until: In a replay, the number of recorded events that are told again. A recorded pause among
             them does not pause the replay.
         trigger_data: The event from outside that started the run; expressions see it, and the log does not.
+        is_eval: Whether the run evaluates an agent. What such a run starts does not.
     """
 
     run_id: str
@@ -97,6 +98,7 @@ class RunRecord:
     origin_run_id: str = ""
     replay_until: int = 0
     trigger_data: JsonObject | None = None
+    is_eval: bool = False
 
     def event_id(self, sequence: int) -> str:
         """Return the id of one of the run's events; opaque to everybody but the host."""
@@ -106,3 +108,11 @@ class RunRecord:
     def event_prefix(self) -> str:
         """The part that the ids of all the run's events share."""
         return hashlib.blake2s(self.run_id.encode(), digest_size=8).hexdigest()
+
+
+def copied(event: LoggedEvent, record: RunRecord, at: str | None) -> Draft:
+    """Copy an event of another run: what the payload says stays, except for which run is speaking."""
+    payload = event.payload
+    if payload.get("runId") == event.run_id:
+        payload = {**payload, "runId": record.run_id}
+    return Draft(event.type, payload, event.node_id, timestamp=at)

@@ -234,8 +234,23 @@ async def _handled(services: Services, operation: Operation, call: Call) -> Resp
         intercepted = await services.intercept(operation.id, call.request)
         if intercepted is not None:
             return intercepted
-    reply = await operation.handler(call)
-    return reply if isinstance(reply, Response) else _json(reply)
+    try:
+        reply = await operation.handler(call)
+    except HostError as refused:
+        _audit(operation, call, refused.status)
+        raise
+    response = reply if isinstance(reply, Response) else _json(reply)
+    _audit(operation, call, response.status_code)
+    return response
+
+
+def _audit(operation: Operation, call: Call, status: int) -> None:
+    """Note in the audit log what was changed or refused; nothing in it is a secret, a path by token least of all."""
+    if not operation.mutates or operation.id == "unknown":
+        return
+    principal, tenant = ("token", None) if call.key is None else (call.key.principal, call.key.tenant)
+    facts = {"runId": call.path["runId"]} if "runId" in call.path else {}
+    call.runtime.audit.append(operation.id, principal, tenant, status, **facts)
 
 
 def _json(reply: Reply) -> Response:

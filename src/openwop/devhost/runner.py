@@ -35,7 +35,7 @@ from openwop.devhost.graph import (
 from openwop.devhost.interrupts import is_final, resolution, timed_out, vote
 from openwop.devhost.json_values import JsonObject, is_number, is_object
 from openwop.devhost.nodes import BEHAVIOURS
-from openwop.devhost.records import TERMINAL_EVENTS, Draft, LoggedEvent, RunRecord
+from openwop.devhost.records import TERMINAL_EVENTS, Draft, LoggedEvent, RunRecord, copied
 from openwop.devhost.store import RunStore
 
 logger = logging.getLogger("openwop.devhost")
@@ -75,7 +75,8 @@ class RunController:
 
     Attributes:
         state: The projection, always up to date with the log.
-        changed: Given after every append, and when the status changes without one.
+        changed: Given after every append, after an annotation, and when the status changes without an append.
+        annotations: What was said of the run, as it goes over the wire; no part of the log, so no fork has it.
         finished: Latched when the terminal event is in the log.
     """
 
@@ -86,6 +87,7 @@ class RunController:
         self.finished = Signal()
         self.cancelling = False
         self.replaying = False
+        self.annotations: list[JsonObject] = []
         self._host = host
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._answers: dict[str, asyncio.Future[Any]] = {}
@@ -129,6 +131,11 @@ class RunController:
             self._host.happened(self.record, events)
         if events[-1].type in TERMINAL_EVENTS:
             self._end()
+        self.changed.notify()
+
+    def annotate(self, annotation: JsonObject) -> None:
+        """Keep an annotation, whether the run is over or not, and tell those who follow it."""
+        self.annotations.append(annotation)
         self.changed.notify()
 
     def _end(self) -> None:
@@ -180,7 +187,7 @@ class RunController:
 
     def inherit(self, history: Sequence[LoggedEvent]) -> None:
         """Take over the part of a source's log that is history: same times, own ids."""
-        self.append([_copied(event, self.record, event.timestamp) for event in history])
+        self.append([copied(event, self.record, event.timestamp) for event in history])
 
     def go_on(self) -> None:
         """Continue live from the state that the log has led to."""
@@ -205,7 +212,7 @@ class RunController:
 
     async def _replay(self, recorded: Sequence[LoggedEvent]) -> None:
         for start in range(0, len(recorded), _SLICE):
-            self.append([_copied(event, self.record, None) for event in recorded[start : start + _SLICE]])
+            self.append([copied(event, self.record, None) for event in recorded[start : start + _SLICE]])
             await asyncio.sleep(0)  # a long log is not told in one breath: others want the loop too
         self.replaying = False
         self._tasks.pop("", None)
@@ -483,11 +490,3 @@ class RunController:
     def _elapsed_ms(self) -> int:
         started = self.state.started_at
         return 0 if started is None else max(0, round(self.clock.time() * 1000) - milliseconds(started))
-
-
-def _copied(event: LoggedEvent, record: RunRecord, at: str | None) -> Draft:
-    """Copy an event of another run: what the payload says stays, except for which run is speaking."""
-    payload = event.payload
-    if payload.get("runId") == event.run_id:
-        payload = {**payload, "runId": record.run_id}
-    return Draft(event.type, payload, event.node_id, timestamp=at)

@@ -10,11 +10,13 @@ from dataclasses import replace
 from typing import Any
 
 from openwop.devhost.access import ApiKey, InterruptToken, KeyRing, TokenSigner
+from openwop.devhost.audit import AuditLog
 from openwop.devhost.clock import Clock, Signal, timestamp
 from openwop.devhost.content import Content
 from openwop.devhost.definition import Workflow, input_problem, parse_workflow
 from openwop.devhost.engine import InterruptState
 from openwop.devhost.errors import HostError, NodeFailure, invalid, not_found
+from openwop.devhost.evals import Evaluations
 from openwop.devhost.json_values import JsonObject, is_number
 from openwop.devhost.nodes import GATED_TYPES, KNOWN_TYPES
 from openwop.devhost.options import Limits, check_options, effective_limits
@@ -41,6 +43,9 @@ class Runtime:
 
     Attributes:
         closing: Latched when the host shuts down, so that streams and polls end.
+        evaluations: The suites that agents can be evaluated with.
+        audit: Who changed what.
+        host_id: The host's name for itself, in what it says of where runs come from.
     """
 
     def __init__(
@@ -61,6 +66,9 @@ class Runtime:
         self.triggers = Triggers()
         self._workspaces: dict[str | None, Workspace] = {}
         self._content: dict[str | None, Content] = {None: Content(clock)}
+        self.evaluations = Evaluations()
+        self.audit = AuditLog(clock)
+        self.host_id = f"devhost-{secrets.token_hex(6)}"
         self.closing = Signal()
         self.listeners: list[Callable[[RunRecord, Sequence[LoggedEvent]], None]] = []
         self._signer = TokenSigner(token_secret)
@@ -159,7 +167,13 @@ class Runtime:
         Raises:
             HostError: What the protocol refuses.
         """
-        workflow = self._runnable(str(body["workflowId"]))
+        if body.get("mode") == "eval":
+            definition = self.evaluations.workflow(
+                str(body["evalSuiteRef"]), str(body["agentId"]), body.get("configurable", {})
+            )
+            workflow = parse_workflow(definition, KNOWN_TYPES)
+        else:
+            workflow = self._runnable(str(body["workflowId"]))
         inputs: JsonObject = body.get("inputs", {})
         problem = input_problem(workflow, inputs)
         if problem is not None:
@@ -190,6 +204,7 @@ class Runtime:
             metadata=body.get("metadata"),
             origin_run_id=run_id,
             trigger_data=trigger_data,
+            is_eval=body.get("mode") == "eval",
         )
         run = self._open(record)
         run.start()
@@ -283,6 +298,7 @@ class Runtime:
                 origin_run_id=run_id,
                 replay_until=0,
                 trigger_data=None,
+                is_eval=False,
             )
         )
         child.start()

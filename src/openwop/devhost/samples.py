@@ -146,6 +146,24 @@ def _shown() -> list[JsonObject]:
         ),
         *_family("openwop-subworkflow-parent", "openwop-subworkflow-child"),
         workflow(
+            "openwop-artifact",
+            description="Makes an artifact named report. Inputs: title, text.",
+            nodes=[
+                node(
+                    "write",
+                    "vendor.devhost.artifact",
+                    config={
+                        "artifactId": "report",
+                        "artifactType": "document",
+                        "content": {
+                            "title": "{{inputs.title ?? 'Report'}}",
+                            "text": "{{inputs.text ?? 'All is well.'}}",
+                        },
+                    },
+                )
+            ],
+        ),
+        workflow(
             "openwop-burst",
             description="Emits many events quickly. Inputs: count, kind (log or chunk), size.",
             nodes=[

@@ -82,6 +82,7 @@ class EventStream:
         self._flush_at: float | None = None
         self._values: RunState | None = None
         self._spoke_at = clock.time()
+        self._annotations = len(run.annotations)  # a live notice: what was said before is in the list
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield bytes to send, until the run has ended and everything is told, or until the stream is stopped."""
@@ -95,6 +96,9 @@ class EventStream:
                 self._spoke()
             elif self._clock.time() - self._spoke_at >= self._keepalive_s:
                 yield KEEPALIVE
+                self._spoke()
+            for chunk in self._annotated():
+                yield chunk
                 self._spoke()
             events = self._run.read(self._position, _PAGE)
             if not events:
@@ -124,6 +128,17 @@ class EventStream:
         if self._flush_at is not None:
             due = min(due, self._flush_at)
         await wait_any((self._run.changed, *self._stop), self._clock, due - self._clock.time())
+
+    def _annotated(self) -> list[bytes]:
+        """Tell of annotations that came since the last look; they have no place in the log, and move nobody's."""
+        new = self._run.annotations[self._annotations :]
+        self._annotations += len(new)
+        if not new or self._modes == frozenset({"messages"}):
+            return []
+        if self._values is not None:
+            return [self._snapshot(self._values).encode()]
+        frames = [*self._take(), *(Frame(None, "run.annotated", encode(item), whole=False) for item in new)]
+        return [entry.encode() for entry in frames]
 
     # -- events -------------------------------------------------------------------------------
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         OrgRole,
         TransitionDeploymentRequest,
     )
+    from openwop.models.audit import AuditAnomaly, AuditCheckpoint, AuditVerifyResult
     from openwop.models.base import ModelMismatch, RequestModel, TolerantModel, WireModel
     from openwop.models.content import (
         ContentPage,
@@ -115,6 +116,27 @@ if TYPE_CHECKING:
         RenderedPrompt,
         RenderPromptRequest,
     )
+    from openwop.models.run_records import (
+        Annotation,
+        AnnotationActor,
+        AnnotationAnchor,
+        AnnotationList,
+        AnnotationSignal,
+        AnnotationTarget,
+        BundleEvent,
+        BundleHost,
+        BundleMetrics,
+        BundleSpan,
+        CreateAnnotationRequest,
+        DebugBundle,
+        EvalRegression,
+        EvalSummary,
+        EvalTaskResult,
+        RecordedSignal,
+        RunAncestry,
+        RunParent,
+        SafetyFinding,
+    )
     from openwop.models.runs import (
         TERMINAL_STATUSES,
         BulkCancelRequest,
@@ -190,6 +212,9 @@ _NAMES: dict[str, str] = {
         AgentReference AgentRoster AgentRosterEntry DepartmentView OrgChart OrgDepartment OrgMember
         OrgRole TransitionDeploymentRequest
     """,
+    "audit": """
+        AuditAnomaly AuditCheckpoint AuditVerifyResult
+    """,
     "base": """
         ModelMismatch RequestModel TolerantModel WireModel
     """,
@@ -225,6 +250,12 @@ _NAMES: dict[str, str] = {
         PromptMeta PromptMetaRequest PromptModelHints PromptModelHintsRequest PromptPage PromptRef
         PromptTemplate PromptTemplateRequest PromptVariable PromptVariableRequest
         RenderPromptRequest RenderedPrompt
+    """,
+    "run_records": """
+        Annotation AnnotationActor AnnotationAnchor AnnotationList AnnotationSignal
+        AnnotationTarget BundleEvent BundleHost BundleMetrics BundleSpan CreateAnnotationRequest
+        DebugBundle EvalRegression EvalSummary EvalTaskResult RecordedSignal RunAncestry
+        RunParent SafetyFinding
     """,
     "runs": """
         TERMINAL_STATUSES BulkCancelRequest BulkCancelResponse BulkCancelResult CancelRunRequest
@@ -267,12 +298,25 @@ __all__ = [
     "AgentRoster",
     "AgentRosterEntry",
     "AiOptions",
+    "Annotation",
+    "AnnotationActor",
+    "AnnotationAnchor",
+    "AnnotationList",
+    "AnnotationSignal",
+    "AnnotationTarget",
     "ApprovalData",
     "ApprovalDecision",
+    "AuditAnomaly",
+    "AuditCheckpoint",
+    "AuditVerifyResult",
     "BudgetPolicy",
     "BulkCancelRequest",
     "BulkCancelResponse",
     "BulkCancelResult",
+    "BundleEvent",
+    "BundleHost",
+    "BundleMetrics",
+    "BundleSpan",
     "CancelRunRequest",
     "Capabilities",
     "CapabilityLimits",
@@ -289,10 +333,12 @@ __all__ = [
     "ConversationCloseData",
     "ConversationExchangeData",
     "ConversationStartData",
+    "CreateAnnotationRequest",
     "CreateContentPageRequest",
     "CreateRunRequest",
     "CreateTriggerSubscriptionRequest",
     "CustomInterruptData",
+    "DebugBundle",
     "DeliveredContent",
     "DeliveredPage",
     "DeliveredSection",
@@ -300,6 +346,9 @@ __all__ = [
     "DistillationOptions",
     "EdgeCondition",
     "ErrorEnvelope",
+    "EvalRegression",
+    "EvalSummary",
+    "EvalTaskResult",
     "EventPage",
     "EventType",
     "ExpressionPortValue",
@@ -335,6 +384,7 @@ __all__ = [
     "PutContentSectionRequest",
     "PutContentSettingsRequest",
     "PutWorkspaceFileRequest",
+    "RecordedSignal",
     "RefineFeedback",
     "RegisterWebhookRequest",
     "RenderPromptRequest",
@@ -343,6 +393,7 @@ __all__ = [
     "Residency",
     "ResolveInterruptRequest",
     "ResumeRunRequest",
+    "RunAncestry",
     "RunCancelled",
     "RunConfigurable",
     "RunCost",
@@ -355,9 +406,11 @@ __all__ = [
     "RunMetrics",
     "RunOptions",
     "RunOwner",
+    "RunParent",
     "RunPaused",
     "RunResumed",
     "RunSnapshot",
+    "SafetyFinding",
     "StaticPortValue",
     "SuspendRequest",
     "TolerantModel",

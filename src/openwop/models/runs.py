@@ -175,14 +175,31 @@ class Residency(RequestModel):
 
 
 class CreateRunRequest(RunOptions):
-    """The body that starts a run.  Closed: hosts answer 400 to a field they do not know (``rest-endpoints.md``)."""
+    """The body that starts a run.  Closed: hosts answer 400 to a field they do not know (``rest-endpoints.md``).
 
-    workflow_id: Annotated[str, Field(min_length=1, max_length=128)]
+    It names a workflow; or, with ``mode="eval"``, an agent and the suite to evaluate it with (``agent-evaluation.md``).
+    """
+
+    workflow_id: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    mode: Literal["eval"] | None = None
+    eval_suite_ref: Annotated[str, Field(min_length=1)] | None = None
+    agent_id: Annotated[str, Field(min_length=1)] | None = None
     inputs: FreeJson | None = None
     tenant_id: Annotated[str, Field(min_length=1)] | None = None
     scope_id: Annotated[str, Field(min_length=1)] | None = None
     callback_url: Annotated[str, AfterValidator(check_url)] | None = None
     residency: Residency | None = None
+
+    @model_validator(mode="after")
+    def _names_what_is_to_run(self) -> CreateRunRequest:
+        if self.mode == "eval":
+            if self.eval_suite_ref is None:
+                raise ValueError("eval_suite_ref: is required for an eval run")
+            if self.agent_id is None:
+                raise ValueError("agent_id: is required for an eval run")
+        elif self.workflow_id is None:
+            raise ValueError("workflow_id: is required")
+        return self
 
 
 class RunCreated(TolerantModel):

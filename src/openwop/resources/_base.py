@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
@@ -15,7 +15,7 @@ from openwop.errors import RequestValidationError
 from openwop.models.base import ModelMismatch, RequestModel, WireModel, check, check_document
 from openwop.response import ApiResponse
 
-__all__ = ["AsyncResource", "body", "body_of", "document", "raw"]
+__all__ = ["AsyncResource", "as_texts", "body", "body_of", "document", "raw"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -86,6 +86,17 @@ def document(model: type[RequestT], argument: str, given: Any) -> RequestT:
     if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in cast("Any", given)):
         raise RequestValidationError(argument, f"must be a {model.__name__} or a dict with its fields")
     return body(model, **cast("Mapping[str, Any]", given))
+
+
+def as_texts(name: str, value: Any) -> list[str] | None:
+    """Several texts of any kind as a list; ``None`` stays ``None``, and one text alone is a mistake."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        raise RequestValidationError(name, f"must be a list of texts, not one text; write [{value!r}]")
+    if not isinstance(value, Iterable):
+        raise RequestValidationError(name, f"must be a list of texts, not {type(value).__name__}")
+    return list(cast("Iterable[str]", value))
 
 
 def raw(

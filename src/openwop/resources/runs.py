@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, overload
 
 from openwop._core import operations as ops
@@ -29,9 +29,10 @@ from openwop.models.runs import (
     RunResumed,
     RunSnapshot,
 )
-from openwop.resources._base import AsyncResource, body, raw
+from openwop.resources._base import as_texts, body, raw
 from openwop.resources._event_source import RunEventSource, checked_poll
 from openwop.resources._options import fit_options, overlay_options, plain
+from openwop.resources._run_records import AsyncRunRecords, AsyncRunRecordsWithRawResponse
 from openwop.streaming.link import StreamSettings
 from openwop.streaming.stream import AsyncEventStream
 
@@ -41,7 +42,7 @@ _BULK_CANCEL_CAP = 100
 _POLL_MARGIN_S = 10.0
 
 
-class AsyncRuns(AsyncResource):
+class AsyncRuns(AsyncRunRecords):
     """``client.runs``: one method for each operation; ``client.start`` gives a handle with the same and more."""
 
     @property
@@ -107,7 +108,7 @@ class AsyncRuns(AsyncResource):
             scope_id=scope_id,
             callback_url=callback_url,
             configurable=plain(configurable),
-            tags=_list("tags", tags),
+            tags=as_texts("tags", tags),
             metadata=plain(metadata),
             residency=plain(residency),
         )
@@ -307,7 +308,7 @@ class AsyncRuns(AsyncResource):
             outcome = await client.runs.bulk_cancel(["run-1", "run-2"])
             failed = [result.run_id for result in outcome.results if not result.ok]
         """
-        ids = _list("run_ids", run_ids) or []
+        ids = as_texts("run_ids", run_ids) or []
         for start in range(0, len(ids), _BULK_CANCEL_CAP):  # all of it is checked before any of it is sent
             body(BulkCancelRequest, run_ids=ids[start : start + _BULK_CANCEL_CAP], reason=reason)
         cap = _BULK_CANCEL_CAP
@@ -452,21 +453,11 @@ class AsyncRuns(AsyncResource):
         )
 
 
-def _list(name: str, value: Sequence[str] | None) -> list[str] | None:
-    if value is None:
-        return None
-    if isinstance(value, str):
-        raise RequestValidationError(name, f"must be a list of texts, not one text; write [{value!r}]")
-    given: Any = value
-    if not isinstance(given, Iterable):
-        raise RequestValidationError(name, f"must be a list of texts, not {type(given).__name__}")
-    return list(value)
-
-
-class AsyncRunsWithRawResponse:
+class AsyncRunsWithRawResponse(AsyncRunRecordsWithRawResponse):
     """``client.runs.with_raw_response``."""
 
     def __init__(self, runs: AsyncRuns) -> None:
+        super().__init__(runs)
         self.create = raw(runs.create)
         self.get = raw(runs.get)
         self.poll_events = raw(runs.poll_events)
