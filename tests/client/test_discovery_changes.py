@@ -109,6 +109,24 @@ async def test_a_304_that_contradicts_its_own_validator_is_read_in_full(
     assert client.discovery.changes == 1
 
 
+@pytest.mark.duty("B.19")
+async def test_an_etag_that_no_header_of_ours_can_carry_does_not_end_the_talk(
+    server: FaultServer, make_client: MakeClient
+) -> None:
+    """HTTP lets a host use bytes beyond ASCII in an ``ETag``: the document is then read anew, whole (we chose)."""
+    discovery = serve(
+        server,
+        document({"etag": '"\xe9"', "cache_control": "max-age=0"}),
+        document({"etag": '"\xe9"', "cache_control": "max-age=0"}, workspace=ON),
+    )
+    server.on("GET", "/v1/host/workspace/files", json_response(200, {"files": []}))
+    client = make_client(server, protocol="auto")
+    await client.runs.get("run-1")
+    assert (await client.workspace.list()).files == []
+    assert (await client.discovery.capabilities(refresh=True)).supports("workspace")
+    assert all("if-none-match" not in request.headers for request in discovery.requests)
+
+
 @pytest.mark.duty("B.27")
 async def test_a_change_renegotiates_the_major(server: FaultServer, make_client: MakeClient) -> None:
     """The protocol asks a client that runs for long to negotiate again; the next call tells when that fails."""

@@ -28,6 +28,12 @@ class Validators:
     etag: str | None = None
     """``ETag``: another one when any byte is another."""
 
+    @property
+    def if_none_match(self) -> str | None:
+        """The ``ETag`` as it goes back.  HTTP lets it hold more than a header that we send can carry: then it stays."""
+        etag = self.etag
+        return etag if etag is not None and etag.isascii() and etag.isprintable() else None
+
     @classmethod
     def of(cls, headers: Mapping[str, str], dialect: Dialect) -> Validators:
         """The validators among the headers of an answer."""

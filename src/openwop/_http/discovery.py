@@ -220,7 +220,7 @@ class DiscoveryCache:
     async def _read(self, view: _View, max_retries: int | None, timeout: float | None) -> _Reading:
         session = self._session
         known = self._reading if self._reading is not None and self._reading.view == view else None
-        etag = known.validators.etag if known is not None else None
+        etag = known.validators.if_none_match if known is not None else None
         request = self._request(view, etag)
         answer, sent = await session.send(request, timeout=timeout, max_retries=max_retries)
         validators = Validators.of(answer.headers, session.dialect)
