@@ -22,6 +22,7 @@ from openwop._core.versions import choose_major
 from openwop._http.session import Session
 from openwop.errors import (
     ApiError,
+    ConfigurationError,
     ConnectionFailedError,
     OpenwopError,
     ProtocolVersionError,
@@ -38,7 +39,8 @@ logger = logging.getLogger("openwop.discovery")
 
 _LOOK_AGAIN_S = 60.0
 _NEGOTIATION_TIMEOUT_S = 10.0
-_NO_DOCUMENT = (ApiError, ConnectionFailedError, RequestTimeoutError, ResponseDecodeError)
+# The last one is how a redirect that is not followed is told.
+_NO_DOCUMENT = (ApiError, ConnectionFailedError, RequestTimeoutError, ResponseDecodeError, ConfigurationError)
 
 
 @dataclass(frozen=True, slots=True)
