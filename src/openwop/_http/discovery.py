@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import logging
 import math
-import os
 import time
 from dataclasses import dataclass, replace
 
@@ -20,6 +19,7 @@ from openwop._core.freshness import Validators, has_changed, max_age_s, scoped_v
 from openwop._core.request import ApiRequest, build_request, raw_request
 from openwop._core.versions import choose_major
 from openwop._http.session import Session
+from openwop._http.transport import current_owner
 from openwop.errors import (
     ApiError,
     ConfigurationError,
@@ -74,7 +74,7 @@ class DiscoveryCache:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._lock = anyio.Lock()
-        self._pid = os.getpid()
+        self._owner: tuple[int, object] | None = None
         self._reading: _Reading | None = None
         self._scoped_path: str | None = None
         self._fresh_until = -math.inf
@@ -151,9 +151,9 @@ class DiscoveryCache:
             self._agree()
 
     def _one_at_a_time(self) -> anyio.Lock:
-        if self._pid != os.getpid():
-            # Whoever held the lock when the process forked does not exist in here, and would never let go of it.
-            self._lock, self._pid, self._refresh = anyio.Lock(), os.getpid(), None
+        if self._owner != current_owner():
+            # Whoever held the lock in another event loop, or before the process forked, would never let go of it here.
+            self._lock, self._owner, self._refresh = anyio.Lock(), current_owner(), None
         return self._lock
 
     def _agree(self) -> None:
@@ -165,6 +165,7 @@ class DiscoveryCache:
     def _look_again_in_background(self) -> None:
         if sniffio.current_async_library() != "asyncio":
             return  # no task may outlive its scope under trio; `capabilities()` looks again when asked
+        self._one_at_a_time()  # a look that was under way in a loop that is gone will never end
         if self._refresh is None or self._refresh.done():
             self._refresh = asyncio.create_task(self._look_again())
 
@@ -183,7 +184,7 @@ class DiscoveryCache:
     async def aclose(self) -> None:
         """End the look in the background, if one is under way."""
         task, self._refresh = self._refresh, None
-        if task is not None and not task.done() and task.get_loop() is asyncio.get_running_loop():
+        if task is not None and not task.done() and self._owner == current_owner():
             task.cancel()
             with anyio.CancelScope(shield=True):
                 await asyncio.wait([task])
