@@ -226,6 +226,35 @@ async def test_where_our_view_is_refused_the_public_one_holds(
     assert len(discovery.requests) == 2
 
 
+async def test_our_view_is_asked_for_again_soon_after_it_failed(
+    server: FaultServer, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A moment's failure does not refuse for as long as the public document is fresh what only our view shows."""
+    monkeypatch.setattr("openwop._http.discovery._LOOK_AGAIN_S", 0.0)
+    public = document({"cache_control": "max-age=86400"}, discovery=SCOPED)
+    serve(server, public, error_response(503, "service_unavailable"), public, document(workspace=ON))
+    server.on("GET", "/v1/host/workspace/files", json_response(200, {"files": []}))
+    client = make_client(server, api_key="hk_one", protocol="auto")
+    assert (await client.workspace.list()).files == []
+
+
+@pytest.mark.duty("B.41")
+async def test_a_new_token_has_a_view_where_the_old_one_was_refused_it(
+    server: FaultServer, make_client: MakeClient
+) -> None:
+    """Cached per credential, refusals too."""
+    public = document(discovery=SCOPED)
+    discovery = serve(server, public, error_response(401, "key_expired"), public, document(feedback=ON))
+    tokens = ["hk_old"]
+    client = make_client(server, api_key=lambda: tokens[-1])
+    assert not await client.discovery.supports("feedback")
+    assert not await client.discovery.supports("feedback")
+    assert len(discovery.requests) == 2
+    tokens.append("hk_new")
+    assert await client.discovery.supports("feedback")
+    assert discovery.requests[3].headers["authorization"] == "Bearer hk_new"
+
+
 @pytest.mark.duty("B.41")
 async def test_another_credential_has_another_view(server: FaultServer, make_client: MakeClient) -> None:
     """Cached per credential: the document of the old token, and its ``ETag``, say nothing about the new one."""

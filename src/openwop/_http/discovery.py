@@ -77,6 +77,7 @@ class DiscoveryCache:
         self._owner: tuple[int, object] | None = None
         self._reading: _Reading | None = None
         self._scoped_path: str | None = None
+        self._asked_as: str | None = None
         self._fresh_until = -math.inf
         self._read_at = -math.inf
         self._in_vain_until = -math.inf
@@ -195,8 +196,7 @@ class DiscoveryCache:
     async def _is_fresh(self) -> bool:
         if self._reading is None or time.monotonic() >= self._fresh_until:
             return False
-        view = self._reading.view
-        return view.credential is None or view.credential == await self._credential()
+        return self._asked_as is None or self._asked_as == await self._credential()
 
     async def _credential(self) -> str | None:
         key = await self._session.api_key(self._session.config.timeout)
@@ -207,18 +207,21 @@ class DiscoveryCache:
             reading = await self._read(_PUBLIC, max_retries, timeout)
             self._scoped_path = scoped_view(reading.response.data.to_wire(), _PUBLIC.path)
             if self._scoped_path is None:
-                return self._publish(reading)
+                return self._publish(reading, None)
         else:
             reading = None
         credential = await self._credential()
         if credential is not None:
             try:
                 view = _View(self._scoped_path, credential)
-                return self._publish(await self._read(view, max_retries, timeout))
+                return self._publish(await self._read(view, max_retries, timeout), credential)
             except (*_NO_DOCUMENT, RequestValidationError) as error:
                 logger.debug("no discovery document for this credential: %s", type(error).__name__)
         self._scoped_path = None  # the public document names it again
-        return self._publish(reading or await self._read(_PUBLIC, max_retries, timeout))
+        found = self._publish(reading or await self._read(_PUBLIC, max_retries, timeout), credential)
+        if credential is not None:  # our own view may show more, and may be had again sooner than this one is stale
+            self._fresh_until = min(self._fresh_until, self._read_at + _LOOK_AGAIN_S)
+        return found
 
     async def _read(self, view: _View, max_retries: int | None, timeout: float | None) -> _Reading:
         session = self._session
@@ -249,8 +252,12 @@ class DiscoveryCache:
             "GET", session.config.base_url, view.path, dialect=session.dialect, headers=headers
         )
 
-    def _publish(self, reading: _Reading) -> Capabilities:
-        """Make ``reading`` what is known, for everyone at once."""
+    def _publish(self, reading: _Reading, asked_as: str | None) -> Capabilities:
+        """Make ``reading`` what is known, for everyone at once.
+
+        ``asked_as``: the credential that a view of its own was asked for with, in vain or not; ``None`` if none was.
+        """
+        self._asked_as = asked_as
         shared, old, found = self._session.shared, self._reading, reading.response.data
         self._reading = reading
         self._read_at = time.monotonic()
