@@ -71,7 +71,7 @@ async def test_a_host_without_discovery_is_spoken_to_in_major_1(
     with anyio.fail_after(10):
         await client.runs.get("run-1")
         await client.runs.get("run-1")
-    # One connection that was closed may cost a second look; a third would be one per call.  A circle is gone round once.
+    # One connection that was closed may cost a second look; a third would be one per call.  A circle costs one round.
     assert len(discovery.requests) <= (2 if script != redirect("/.well-known/openwop", 302) else 6)
 
 

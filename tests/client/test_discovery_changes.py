@@ -13,11 +13,14 @@ from openwop import (
     NotFoundError,
     ProtocolVersionError,
     RequestValidationError,
+    ResponseDecodeError,
+    ServerError,
 )
 from support.clients import DISCOVERY, MakeClient, serve_discovery
 from support.fault_server import (
     FaultServer,
     Route,
+    bytes_response,
     empty_response,
     error_response,
     json_response,
@@ -236,6 +239,30 @@ async def test_our_view_is_asked_for_again_soon_after_it_failed(
     server.on("GET", "/v1/host/workspace/files", json_response(200, {"files": []}))
     client = make_client(server, api_key="hk_one", protocol="auto")
     assert (await client.workspace.list()).files == []
+
+
+@pytest.mark.parametrize(
+    "trouble", [error_response(503, "service_unavailable"), bytes_response(200, b"<html>", "text/html")]
+)
+async def test_our_view_stays_known_while_the_host_is_in_trouble(
+    server: FaultServer, make_client: MakeClient, trouble: Any
+) -> None:
+    """The public document, which shows less, does not take its place: calls that were fine stay fine (we chose)."""
+    stale = {"cache_control": "max-age=0"}
+    discovery = serve(
+        server,
+        document(stale, discovery=SCOPED),
+        document(stale, workspace=ON),
+        trouble,
+        document(discovery=SCOPED),
+    )
+    server.on("GET", "/v1/host/workspace/files", json_response(200, {"files": []}))
+    client = make_client(server, api_key="hk_one", protocol="auto", max_retries=0)
+    await client.workspace.list()
+    with pytest.raises((ServerError, ResponseDecodeError)):
+        await client.discovery.capabilities(refresh=True)
+    await client.workspace.list()
+    assert len(discovery.requests) == 3
 
 
 @pytest.mark.duty("B.41")

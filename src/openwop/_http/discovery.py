@@ -212,14 +212,19 @@ class DiscoveryCache:
             reading = None
         credential = await self._credential()
         if credential is not None:
+            view = _View(self._scoped_path, credential)
             try:
-                view = _View(self._scoped_path, credential)
                 return self._publish(await self._read(view, max_retries, timeout), credential)
             except (*_NO_DOCUMENT, RequestValidationError) as error:
+                refused = isinstance(error, ApiError) and not error.retryable
+                if not refused and self._reading is not None and self._reading.view == view:
+                    raise  # the host is in trouble, and what it showed this credential stays what is known
                 logger.debug("no discovery document for this credential: %s", type(error).__name__)
         self._scoped_path = None  # the public document names it again
         found = self._publish(reading or await self._read(_PUBLIC, max_retries, timeout), credential)
-        if credential is not None:  # our own view may show more, and may be had again sooner than this one is stale
+        if (
+            credential is not None
+        ):  # our own view may show more, and may be had again sooner than this one is stale
             self._fresh_until = min(self._fresh_until, self._read_at + _LOOK_AGAIN_S)
         return found
 
