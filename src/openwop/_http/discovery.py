@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import hashlib
 import logging
 import math
@@ -64,6 +65,19 @@ class _Reading:
     validators: Validators
 
 
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """One look at the document that failed."""
+
+    at: float
+    timeout: float | None
+    error: OpenwopError
+
+    def is_for(self, asked_at: float, timeout: float | None) -> bool:
+        """Whether a call that has waited since ``asked_at`` would only wait for the same once more."""
+        return self.at > asked_at and self.timeout == timeout
+
+
 class DiscoveryCache:
     """One per client, shared by its copies.
 
@@ -81,6 +95,7 @@ class DiscoveryCache:
         self._fresh_until = -math.inf
         self._read_at = -math.inf
         self._in_vain_until = -math.inf
+        self._failure: _Failure | None = None
         self._agreed = False
         self._refresh: asyncio.Task[None] | None = None
         self.changes = 0
@@ -104,10 +119,17 @@ class DiscoveryCache:
             return known
         asked_at = time.monotonic()
         async with self._one_at_a_time():
-            known = self.capabilities
-            if known is not None and self._read_at > asked_at and not refresh:
-                return known  # someone else fetched it while this call waited
-            return await self._fetch(timeout=timeout)
+            if not refresh:  # someone else may have fetched it while this call waited, or tried to
+                known = self.capabilities
+                if known is not None and self._read_at > asked_at:
+                    return known
+                if self._failure is not None and self._failure.is_for(asked_at, timeout):
+                    raise copy.copy(self._failure.error)
+            try:
+                return await self._fetch(timeout=timeout)
+            except _NO_DOCUMENT as error:
+                self._failure = _Failure(time.monotonic(), timeout, copy.copy(error))
+                raise
 
     async def reconsider(self) -> None:
         """Before a call is refused: look at the document again, unless it is fresh.

@@ -94,7 +94,9 @@ def _check_whole(read: WireModel) -> None:
     """Refuse to send back a document of which a field could not be read: its default would take the field's place."""
     for name, field in type(read).model_fields.items():
         if name not in read.model_fields_set and {name, field.alias} & set(read.model_extra or ()):
-            raise RequestValidationError(name, "could not be read as the host sent it; set it before it goes back")
+            raise RequestValidationError(
+                name, "could not be read as the host sent it; set it before it goes back"
+            )
 
 
 def raw(
