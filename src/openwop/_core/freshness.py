@@ -66,7 +66,7 @@ def scoped_view(document: JsonObject, public_path: str) -> str | None:
     record = as_object((as_object(document.get("discovery")) or {}).get("authScoped")) or {}
     if record.get("supported") is not True:
         return None
-    if record.get("mode", "same-endpoint") == "same-endpoint":
+    if record.get("mode") in (None, "same-endpoint"):
         return public_path
     path = record.get("endpointPath")
     # A path on the host's own origin and nothing else: the credential goes there.
