@@ -208,6 +208,22 @@ async def test_a_document_that_was_read_can_be_sent_without_what_its_host_added(
     ]
 
 
+async def test_what_could_not_be_read_is_not_overwritten_by_a_default(
+    server: FaultServer, make_client: MakeClient
+) -> None:
+    """Settings go back as a whole: what a host says in a way of its own would be lost (we chose)."""
+    server.on("GET", SETTINGS, json_response(200, {"baseLocale": "en", "supportedLocales": {"de": True}}))
+    written = server.on("PUT", SETTINGS, json_response(200, {"baseLocale": "en", "supportedLocales": ["de"]}))
+    content = make_client(server).content
+    settings = await content.settings()
+    with pytest.raises(RequestValidationError) as caught:
+        await content.update_settings(settings)
+    assert caught.value.field == "supported_locales"
+    settings.supported_locales = ["de"]
+    await content.update_settings(settings)
+    assert written.requests[0].json()["supportedLocales"] == ["de"]
+
+
 async def test_what_the_protocol_would_refuse_is_refused_before_it_leaves(
     server: FaultServer, make_client: MakeClient
 ) -> None:
@@ -222,7 +238,10 @@ async def test_what_the_protocol_would_refuse_is_refused_before_it_leaves(
         ("slug", lambda: content.page("")),
         ("slug", lambda: content.page("a/b")),
         ("slug", lambda: content.page("a" * 129)),
-        ("headers", lambda: content.page("a", accept_language="de\nX-Evil: 1")),
+        ("accept_language", lambda: content.page("a", accept_language="de\nX-Evil: 1")),
+        ("accept_language", lambda: content.page("a", accept_language="de\x00")),
+        ("accept_language", lambda: content.page("a", accept_language=" de")),
+        ("accept_language", lambda: content.page("a", accept_language=5)),
         ("slug", lambda: content.create_page(PAGE | {"slug": "Über"})),
         ("pageId", lambda: content.create_page({**PAGE, "pageId": ""})),
         ("status", lambda: content.create_page(PAGE | {"status": "secret"})),

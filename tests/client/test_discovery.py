@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 
 import anyio
 import pytest
 
-from openwop import NotFoundError, ProtocolVersionError
+from openwop import NotFoundError, ProtocolVersionError, ServerError
 from openwop.models import Capabilities
 from support.clients import DISCOVERY, MakeClient, serve_discovery
 from support.fault_server import (
     Close,
     FaultServer,
+    Signal,
+    WaitFor,
     bytes_response,
     empty_response,
     error_response,
     json_response,
+    redirect,
     snapshot_doc,
 )
 
@@ -57,8 +61,10 @@ async def test_the_host_is_asked_once_before_the_first_call(
         error_response(503, "service_unavailable", retry_after=3600),
         bytes_response(200, b"<html>", "text/html"),
         (Close(),),
+        redirect("/.well-known/openwop", 302),
+        redirect("ftp://host.example/openwop", 302),
     ],
-    ids=["404", "503", "html", "closed"],
+    ids=["404", "503", "html", "closed", "redirect in circles", "redirect to nowhere"],
 )
 async def test_a_host_without_discovery_is_spoken_to_in_major_1(
     server: FaultServer, make_client: MakeClient, script: tuple[Close, ...]
@@ -68,8 +74,8 @@ async def test_a_host_without_discovery_is_spoken_to_in_major_1(
     with anyio.fail_after(10):
         await client.runs.get("run-1")
         await client.runs.get("run-1")
-    # One connection that was closed may cost a second look; a third would be one per call.
-    assert len(discovery.requests) <= 2
+    # One connection that was closed may cost a second look; a third would be one per call.  A circle costs one round.
+    assert len(discovery.requests) <= (2 if script != redirect("/.well-known/openwop", 302) else 6)
 
 
 @pytest.mark.duty("B.15")
@@ -130,6 +136,35 @@ async def test_a_missing_document_is_an_error_to_who_asks_for_it(
     server.on("GET", "/.well-known/openwop", error_response(404, "not_found"))
     with pytest.raises(NotFoundError):
         await make_client(server).discovery.capabilities()
+
+
+async def test_who_waits_for_a_document_that_cannot_be_had_does_not_wait_in_turn(
+    server: FaultServer, make_client: MakeClient
+) -> None:
+    """Single flight holds for failures too: a crowd that asks is told at once, each by an error of its own."""
+    seen, go = threading.Event(), threading.Event()
+    refused = (Signal(seen), WaitFor(go), *error_response(503, "service_unavailable"))
+    discovery = server.on("GET", "/.well-known/openwop", refused)
+    client = make_client(server, max_retries=0)
+    errors: list[ServerError] = []
+
+    async def ask() -> None:
+        with pytest.raises(ServerError) as caught:
+            await client.discovery.supports("replay")
+        errors.append(caught.value)
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as group:
+            for _ in range(10):
+                group.start_soon(ask)
+            await anyio.to_thread.run_sync(seen.wait)
+            await anyio.wait_all_tasks_blocked()
+            go.set()
+    assert len(discovery.requests) == 1
+    assert len({id(error) for error in errors}) == 10
+    assert {str(error) for error in errors} == {str(errors[0])}
+    await ask()
+    assert len(discovery.requests) == 2
 
 
 @pytest.mark.duty("B.20")

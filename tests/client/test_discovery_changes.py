@@ -13,11 +13,14 @@ from openwop import (
     NotFoundError,
     ProtocolVersionError,
     RequestValidationError,
+    ResponseDecodeError,
+    ServerError,
 )
 from support.clients import DISCOVERY, MakeClient, serve_discovery
 from support.fault_server import (
     FaultServer,
     Route,
+    bytes_response,
     empty_response,
     error_response,
     json_response,
@@ -107,6 +110,24 @@ async def test_a_304_that_contradicts_its_own_validator_is_read_in_full(
     assert (await client.discovery.capabilities(refresh=True)).supports("feedback")
     assert "if-none-match" not in discovery.requests[2].headers
     assert client.discovery.changes == 1
+
+
+@pytest.mark.duty("B.19")
+async def test_an_etag_that_no_header_of_ours_can_carry_does_not_end_the_talk(
+    server: FaultServer, make_client: MakeClient
+) -> None:
+    """HTTP lets a host use bytes beyond ASCII in an ``ETag``: the document is then read anew, whole (we chose)."""
+    discovery = serve(
+        server,
+        document({"etag": '"\xe9"', "cache_control": "max-age=0"}),
+        document({"etag": '"\xe9"', "cache_control": "max-age=0"}, workspace=ON),
+    )
+    server.on("GET", "/v1/host/workspace/files", json_response(200, {"files": []}))
+    client = make_client(server, protocol="auto")
+    await client.runs.get("run-1")
+    assert (await client.workspace.list()).files == []
+    assert (await client.discovery.capabilities(refresh=True)).supports("workspace")
+    assert all("if-none-match" not in request.headers for request in discovery.requests)
 
 
 @pytest.mark.duty("B.27")
@@ -206,6 +227,59 @@ async def test_where_our_view_is_refused_the_public_one_holds(
     assert await client.discovery.supports("feedback")
     assert await client.discovery.supports("feedback")
     assert len(discovery.requests) == 2
+
+
+async def test_our_view_is_asked_for_again_soon_after_it_failed(
+    server: FaultServer, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A moment's failure does not refuse for as long as the public document is fresh what only our view shows."""
+    monkeypatch.setattr("openwop._http.discovery._LOOK_AGAIN_S", 0.0)
+    public = document({"cache_control": "max-age=86400"}, discovery=SCOPED)
+    serve(server, public, error_response(503, "service_unavailable"), public, document(workspace=ON))
+    server.on("GET", "/v1/host/workspace/files", json_response(200, {"files": []}))
+    client = make_client(server, api_key="hk_one", protocol="auto")
+    assert (await client.workspace.list()).files == []
+
+
+@pytest.mark.parametrize(
+    "trouble", [error_response(503, "service_unavailable"), bytes_response(200, b"<html>", "text/html")]
+)
+async def test_our_view_stays_known_while_the_host_is_in_trouble(
+    server: FaultServer, make_client: MakeClient, trouble: Any
+) -> None:
+    """The public document, which shows less, does not take its place: calls that were fine stay fine (we chose)."""
+    stale = {"cache_control": "max-age=0"}
+    discovery = serve(
+        server,
+        document(stale, discovery=SCOPED),
+        document(stale, workspace=ON),
+        trouble,
+        document(discovery=SCOPED),
+    )
+    server.on("GET", "/v1/host/workspace/files", json_response(200, {"files": []}))
+    client = make_client(server, api_key="hk_one", protocol="auto", max_retries=0)
+    await client.workspace.list()
+    with pytest.raises((ServerError, ResponseDecodeError)):
+        await client.discovery.capabilities(refresh=True)
+    await client.workspace.list()
+    assert len(discovery.requests) == 3
+
+
+@pytest.mark.duty("B.41")
+async def test_a_new_token_has_a_view_where_the_old_one_was_refused_it(
+    server: FaultServer, make_client: MakeClient
+) -> None:
+    """Cached per credential, refusals too."""
+    public = document(discovery=SCOPED)
+    discovery = serve(server, public, error_response(401, "key_expired"), public, document(feedback=ON))
+    tokens = ["hk_old"]
+    client = make_client(server, api_key=lambda: tokens[-1])
+    assert not await client.discovery.supports("feedback")
+    assert not await client.discovery.supports("feedback")
+    assert len(discovery.requests) == 2
+    tokens.append("hk_new")
+    assert await client.discovery.supports("feedback")
+    assert discovery.requests[3].headers["authorization"] == "Bearer hk_new"
 
 
 @pytest.mark.duty("B.41")

@@ -138,6 +138,16 @@ async def test_a_fork_in_a_mode_that_is_not_listed_is_refused(
     assert paths(server) == [DISCOVERY_PATH, "/v1/runs/run-1:fork"]
 
 
+@pytest.mark.duty("B.19")
+@pytest.mark.parametrize("modes", [True, {"branch": True}, [{"name": "branch"}], [], None])
+async def test_modes_that_are_no_list_of_names_refuse_nothing(
+    server: FaultServer, make_client: MakeClient, modes: Any
+) -> None:
+    """What cannot be read does not say that the host lacks the mode: it is asked (we chose)."""
+    serve_discovery(server, replay={"supported": True, "modes": modes})
+    await make_client(server, protocol="auto").runs.fork("run-1", mode="branch", from_seq=3)
+
+
 @pytest.mark.duty("B.42")
 @pytest.mark.parametrize(
     "answer",

@@ -12,7 +12,7 @@ import pytest
 
 from openwop import AsyncOpenwopClient, ConfigurationError, OpenwopError
 from openwop._http import transport as transport_module
-from support.clients import MakeClient, serve_discovery
+from support.clients import DISCOVERY, MakeClient, serve_discovery
 from support.fault_server import (
     FaultServer,
     Stall,
@@ -59,6 +59,37 @@ async def end():
 asyncio.run(end())
 """
     assert run_program(text, server.base_url).split() == ["running"] * 3
+
+
+def test_a_look_that_another_event_loop_left_unfinished_holds_nobody_up(server: FaultServer) -> None:
+    """A loop that is left, and not ended by ``asyncio.run()``, takes its look at the document with it (we chose)."""
+    document = json_response(200, DISCOVERY, cache_control="max-age=0")
+    discovery = server.on("GET", "/.well-known/openwop", document, (Stall(),), document)
+    text = """
+client = AsyncOpenwopClient(URL)
+async def leave_in_the_middle():
+    await client.runs.get("run-1")
+    client._session.shared.agreed_until = 0
+    await client.runs.get("run-1")
+    while not client._discovery_cache._lock.locked():
+        await asyncio.sleep(0)
+async def come_back():
+    async with asyncio.timeout(10):
+        print((await client.discovery.capabilities()).protocol_version)
+        client._session.shared.agreed_until = 0
+        await client.runs.get("run-1")
+        await client._discovery_cache._refresh
+        await client.aclose()
+left = asyncio.new_event_loop()
+left.run_until_complete(leave_in_the_middle())
+asyncio.run(come_back())
+tasks = asyncio.all_tasks(left)
+for task in tasks:
+    task.cancel()
+left.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+"""
+    assert run_program(text, server.base_url) == "1.1\n"
+    assert len(discovery.requests) == 4
 
 
 def test_r31_a_client_serves_asyncio_and_then_trio(server: FaultServer) -> None:

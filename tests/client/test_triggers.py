@@ -182,14 +182,24 @@ async def test_a_binding_shows_in_no_text_and_is_whole_where_it_is_asked_for(
 
 
 @pytest.mark.duty("J.130")
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"binding": {"ingestUrl": SECRET_URL, "ingestAddress": "s3cr3t@in.example"}},
+        {"binding": SECRET_URL},
+        {"url": SECRET_URL},
+        [SECRET_URL],
+        {"subscription": {"id": "sub-1"}, "binding": {"address": SECRET_URL}},
+    ],
+)
 async def test_a_binding_in_an_answer_that_cannot_be_read_is_no_part_of_the_error(
-    server: FaultServer, make_client: MakeClient
+    server: FaultServer, make_client: MakeClient, answer: Any
 ) -> None:
-    binding = {"ingestUrl": SECRET_URL, "ingestAddress": "s3cr3t@in.example"}
-    server.on("POST", TRIGGERS, json_response(201, {"binding": binding}))
+    """Under whatever name a host sends it: no word of the answer is quoted."""
+    server.on("POST", TRIGGERS, json_response(201, answer))
     with pytest.raises(ResponseDecodeError) as caught:
         await make_client(server).triggers.create(REGISTRATION)
-    assert caught.value.field == "subscription"
+    assert caught.value.operation == "createTriggerSubscription"
     assert "s3cr3t" not in f"{caught.value} {caught.value.excerpt} {vars(caught.value)}"
 
 

@@ -256,6 +256,8 @@ async def test_other_arguments_that_no_host_could_take_are_refused_too(
         ("version", lambda: workspace.get("a", version=0)),
         ("version", lambda: workspace.get("a", version=True)),
         ("prefix", lambda: workspace.list("x" * 257)),
+        ("prefix", lambda: workspace.list(5)),
+        ("prefix", lambda: workspace.list("\ud800")),
         ("content", lambda: workspace.put("a", 5)),
         ("content", lambda: workspace.put("a", "\ud800")),
         ("if_match", lambda: workspace.put("a", "x", if_match="")),
@@ -378,11 +380,12 @@ async def test_an_edit_does_not_try_again_what_is_no_conflict(
 # -- odd hosts -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("etag", [None, "", '"\xe4"', "x" * 256])
 async def test_an_edit_without_an_etag_is_refused_instead_of_done_unsafely(
-    server: FaultServer, make_client: MakeClient
+    server: FaultServer, make_client: MakeClient, etag: str | None
 ) -> None:
     """We chose it: the schema lets a host leave the etag out, and then there is nothing to compare with."""
-    document = {"path": "a.md", "content": "one", "etag": None}
+    document = {"path": "a.md", "content": "one", "etag": etag}
     server.on("GET", f"{FILES}/a.md", json_response(200, document))
     with pytest.raises(ResponseDecodeError, match="no etag"):
         await make_client(server).workspace.edit("a.md", lambda text: "x")

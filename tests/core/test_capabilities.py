@@ -260,6 +260,7 @@ def test_a_document_is_fresh_for_as_long_as_the_host_says(header: str, seconds: 
         (None, None),
         ({"supported": False, "mode": "same-endpoint"}, None),
         ({"supported": True}, "/.well-known/openwop"),
+        ({"supported": True, "mode": None}, "/.well-known/openwop"),
         ({"supported": True, "mode": "same-endpoint"}, "/.well-known/openwop"),
         (
             {"supported": True, "mode": "extension-endpoint", "endpointPath": "/v1/capabilities"},

@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 from types import NoneType
 from typing import Any, NamedTuple, TypeVar, cast, get_args, get_origin
 
-from openwop._core.redact import excerpt, redact_text
+from openwop._core.redact import REDACTED, excerpt, redact_text
 from openwop._core.trace import trace_id_of
 from openwop.errors import (
     CapabilityNotSupportedError,
@@ -40,12 +40,18 @@ class Answer(NamedTuple):
 
 
 def decode_success(
-    response_type: type[T], operation: str, answer: Answer, *, body_optional: bool = False
+    response_type: type[T],
+    operation: str,
+    answer: Answer,
+    *,
+    body_optional: bool = False,
+    confidential: bool = False,
 ) -> T:
     """The body of a 2xx answer as ``response_type``; :class:`ResponseDecodeError` says where it does not fit.
 
     ``NoneType`` reads nothing, ``bytes`` gives the body as it is, and a list of models reads a bare JSON array.
     ``body_optional``: what does not fit is ``None``, because the call has taken effect, whatever the body is.
+    ``confidential``: the error is not to quote the body.
     """
     kind: type[T] = get_origin(response_type) or response_type  # `dict[str, Any]` is no class to `isinstance`
     if kind is NoneType:
@@ -61,9 +67,10 @@ def decode_success(
     except ModelMismatch as mismatch:
         if body_optional:
             return cast("T", None)
-        raise _not_as_promised(operation, answer, mismatch) from None
+        raise _not_as_promised(operation, answer, mismatch, confidential=confidential) from None
     if not isinstance(document, kind):
-        raise _not_as_promised(operation, answer, ModelMismatch("", "must be a JSON object"))
+        wrong = ModelMismatch("", "must be a JSON object")
+        raise _not_as_promised(operation, answer, wrong, confidential=confidential)
     return document
 
 
@@ -77,8 +84,10 @@ def decode_json(operation: str, answer: Answer) -> Any:
         raise _not_as_promised(operation, answer, mismatch) from None
 
 
-def _not_as_promised(operation: str, answer: Answer, mismatch: ModelMismatch) -> ResponseDecodeError:
-    piece = excerpt(answer.content)
+def _not_as_promised(
+    operation: str, answer: Answer, mismatch: ModelMismatch, *, confidential: bool = False
+) -> ResponseDecodeError:
+    piece = REDACTED if confidential else excerpt(answer.content)
     kind = answer.headers.get("content-type", "no content type").split(";")[0]
     where = f"field {mismatch.field!r}: " if mismatch.field else ""
     return ResponseDecodeError(

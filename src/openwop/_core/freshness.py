@@ -28,6 +28,12 @@ class Validators:
     etag: str | None = None
     """``ETag``: another one when any byte is another."""
 
+    @property
+    def if_none_match(self) -> str | None:
+        """The ``ETag`` as it goes back.  HTTP lets it hold more than a header that we send can carry: then it stays."""
+        etag = self.etag
+        return etag if etag is not None and etag.isascii() and etag.isprintable() else None
+
     @classmethod
     def of(cls, headers: Mapping[str, str], dialect: Dialect) -> Validators:
         """The validators among the headers of an answer."""
@@ -60,7 +66,7 @@ def scoped_view(document: JsonObject, public_path: str) -> str | None:
     record = as_object((as_object(document.get("discovery")) or {}).get("authScoped")) or {}
     if record.get("supported") is not True:
         return None
-    if record.get("mode", "same-endpoint") == "same-endpoint":
+    if record.get("mode") in (None, "same-endpoint"):
         return public_path
     path = record.get("endpointPath")
     # A path on the host's own origin and nothing else: the credential goes there.

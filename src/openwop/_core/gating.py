@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from openwop._core.dialect import Dialect
 from openwop._core.request import ApiRequest
 from openwop.errors import CapabilityNotSupportedError
+from openwop.models.advertised import strings
 
 if TYPE_CHECKING:
     from openwop.models.discovery import Capabilities
@@ -42,8 +43,8 @@ def refusal(
         )
     if request.posture is not None:
         name, value = request.posture
-        # A list that is not there says nothing: the host decides.  The one that is there is the whole list.
-        if known.family(name) and not known.declares(name, value):
+        # A list that is not there, or cannot be read, says nothing: the host decides.  One that is there is the whole.
+        if strings(known.family(name)) and not known.declares(name, value):
             return _refused(request, name, f"the host does not offer {value!r}: it is not in its {name!r}")
     return None
 

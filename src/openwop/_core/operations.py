@@ -50,6 +50,8 @@ class Operation(Generic[T]):
     success: frozenset[int] = frozenset({200})
     long_poll: bool = False
     """Whether the host may hold the answer back; such calls do not count against the limit of calls in flight."""
+    confidential: bool = False
+    """Whether the answer holds a secret, so that no error quotes it, whatever its shape."""
     accept: str = "application/json"
     """The ``Accept`` header: the media type of a successful answer, and others that hosts send instead."""
     upload: str | None = None
@@ -197,6 +199,7 @@ RESOLVE_TOKEN = _keyed(
 REGISTER_WEBHOOK = _keyed(
     "registerWebhook", "/webhooks", "webhooks.register",
     lambda: models.RegisterWebhookRequest, lambda: models.WebhookRegistration, success=frozenset({201}),
+    confidential=True,
 )  # fmt: skip
 # Hosts do not promise an Idempotency-Key here; a second attempt finds the subscription gone, which is what was wanted.
 UNREGISTER_WEBHOOK: Operation[None] = Operation(
@@ -337,7 +340,7 @@ PUT_CONTENT_SETTINGS = Operation(
 CREATE_TRIGGER_SUBSCRIPTION = _keyed(
     "createTriggerSubscription", "/trigger-subscriptions", "triggers.create",
     lambda: models.CreateTriggerSubscriptionRequest, lambda: models.TriggerSubscriptionCreated,
-    capability="triggerBridge.ingestion.registrationEndpoint", success=frozenset({201}),
+    capability="triggerBridge.ingestion.registrationEndpoint", success=frozenset({201}), confidential=True,
 )  # fmt: skip
 GET_A2A_TASK_STATE = Operation(
     "getA2ATaskState", "GET", "/host/sample/a2a/tasks/{taskId}", "a2a.task", lambda: models.A2aTaskState,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import hashlib
 import logging
 import math
-import os
 import time
 from dataclasses import dataclass, replace
 
@@ -20,8 +20,10 @@ from openwop._core.freshness import Validators, has_changed, max_age_s, scoped_v
 from openwop._core.request import ApiRequest, build_request, raw_request
 from openwop._core.versions import choose_major
 from openwop._http.session import Session
+from openwop._http.transport import current_owner
 from openwop.errors import (
     ApiError,
+    ConfigurationError,
     ConnectionFailedError,
     OpenwopError,
     ProtocolVersionError,
@@ -38,7 +40,8 @@ logger = logging.getLogger("openwop.discovery")
 
 _LOOK_AGAIN_S = 60.0
 _NEGOTIATION_TIMEOUT_S = 10.0
-_NO_DOCUMENT = (ApiError, ConnectionFailedError, RequestTimeoutError, ResponseDecodeError)
+# The last one is how a redirect that is not followed is told.
+_NO_DOCUMENT = (ApiError, ConnectionFailedError, RequestTimeoutError, ResponseDecodeError, ConfigurationError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,19 @@ class _Reading:
     validators: Validators
 
 
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """One look at the document that failed."""
+
+    at: float
+    timeout: float | None
+    error: OpenwopError
+
+    def is_for(self, asked_at: float, timeout: float | None) -> bool:
+        """Whether a call that has waited since ``asked_at`` would only wait for the same once more."""
+        return self.at > asked_at and self.timeout == timeout
+
+
 class DiscoveryCache:
     """One per client, shared by its copies.
 
@@ -72,12 +88,14 @@ class DiscoveryCache:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._lock = anyio.Lock()
-        self._pid = os.getpid()
+        self._owner: tuple[int, object] | None = None
         self._reading: _Reading | None = None
         self._scoped_path: str | None = None
+        self._asked_as: str | None = None
         self._fresh_until = -math.inf
         self._read_at = -math.inf
         self._in_vain_until = -math.inf
+        self._failure: _Failure | None = None
         self._agreed = False
         self._refresh: asyncio.Task[None] | None = None
         self.changes = 0
@@ -101,10 +119,17 @@ class DiscoveryCache:
             return known
         asked_at = time.monotonic()
         async with self._one_at_a_time():
-            known = self.capabilities
-            if known is not None and self._read_at > asked_at and not refresh:
-                return known  # someone else fetched it while this call waited
-            return await self._fetch(timeout=timeout)
+            if not refresh:  # someone else may have fetched it while this call waited, or tried to
+                known = self.capabilities
+                if known is not None and self._read_at > asked_at:
+                    return known
+                if self._failure is not None and self._failure.is_for(asked_at, timeout):
+                    raise copy.copy(self._failure.error)
+            try:
+                return await self._fetch(timeout=timeout)
+            except _NO_DOCUMENT as error:
+                self._failure = _Failure(time.monotonic(), timeout, copy.copy(error))
+                raise
 
     async def reconsider(self) -> None:
         """Before a call is refused: look at the document again, unless it is fresh.
@@ -149,9 +174,9 @@ class DiscoveryCache:
             self._agree()
 
     def _one_at_a_time(self) -> anyio.Lock:
-        if self._pid != os.getpid():
-            # Whoever held the lock when the process forked does not exist in here, and would never let go of it.
-            self._lock, self._pid, self._refresh = anyio.Lock(), os.getpid(), None
+        if self._owner != current_owner():
+            # Whoever held the lock in another event loop, or before the process forked, would never let go of it here.
+            self._lock, self._owner, self._refresh = anyio.Lock(), current_owner(), None
         return self._lock
 
     def _agree(self) -> None:
@@ -163,6 +188,7 @@ class DiscoveryCache:
     def _look_again_in_background(self) -> None:
         if sniffio.current_async_library() != "asyncio":
             return  # no task may outlive its scope under trio; `capabilities()` looks again when asked
+        self._one_at_a_time()  # a look that was under way in a loop that is gone will never end
         if self._refresh is None or self._refresh.done():
             self._refresh = asyncio.create_task(self._look_again())
 
@@ -181,7 +207,7 @@ class DiscoveryCache:
     async def aclose(self) -> None:
         """End the look in the background, if one is under way."""
         task, self._refresh = self._refresh, None
-        if task is not None and not task.done() and task.get_loop() is asyncio.get_running_loop():
+        if task is not None and not task.done() and self._owner == current_owner():
             task.cancel()
             with anyio.CancelScope(shield=True):
                 await asyncio.wait([task])
@@ -192,8 +218,7 @@ class DiscoveryCache:
     async def _is_fresh(self) -> bool:
         if self._reading is None or time.monotonic() >= self._fresh_until:
             return False
-        view = self._reading.view
-        return view.credential is None or view.credential == await self._credential()
+        return self._asked_as is None or self._asked_as == await self._credential()
 
     async def _credential(self) -> str | None:
         key = await self._session.api_key(self._session.config.timeout)
@@ -204,23 +229,31 @@ class DiscoveryCache:
             reading = await self._read(_PUBLIC, max_retries, timeout)
             self._scoped_path = scoped_view(reading.response.data.to_wire(), _PUBLIC.path)
             if self._scoped_path is None:
-                return self._publish(reading)
+                return self._publish(reading, None)
         else:
             reading = None
         credential = await self._credential()
         if credential is not None:
+            view = _View(self._scoped_path, credential)
             try:
-                view = _View(self._scoped_path, credential)
-                return self._publish(await self._read(view, max_retries, timeout))
+                return self._publish(await self._read(view, max_retries, timeout), credential)
             except (*_NO_DOCUMENT, RequestValidationError) as error:
+                refused = isinstance(error, ApiError) and not error.retryable
+                if not refused and self._reading is not None and self._reading.view == view:
+                    raise  # the host is in trouble, and what it showed this credential stays what is known
                 logger.debug("no discovery document for this credential: %s", type(error).__name__)
         self._scoped_path = None  # the public document names it again
-        return self._publish(reading or await self._read(_PUBLIC, max_retries, timeout))
+        found = self._publish(reading or await self._read(_PUBLIC, max_retries, timeout), credential)
+        if (
+            credential is not None
+        ):  # our own view may show more, and may be had again sooner than this one is stale
+            self._fresh_until = min(self._fresh_until, self._read_at + _LOOK_AGAIN_S)
+        return found
 
     async def _read(self, view: _View, max_retries: int | None, timeout: float | None) -> _Reading:
         session = self._session
         known = self._reading if self._reading is not None and self._reading.view == view else None
-        etag = known.validators.etag if known is not None else None
+        etag = known.validators.if_none_match if known is not None else None
         request = self._request(view, etag)
         answer, sent = await session.send(request, timeout=timeout, max_retries=max_retries)
         validators = Validators.of(answer.headers, session.dialect)
@@ -246,8 +279,12 @@ class DiscoveryCache:
             "GET", session.config.base_url, view.path, dialect=session.dialect, headers=headers
         )
 
-    def _publish(self, reading: _Reading) -> Capabilities:
-        """Make ``reading`` what is known, for everyone at once."""
+    def _publish(self, reading: _Reading, asked_as: str | None) -> Capabilities:
+        """Make ``reading`` what is known, for everyone at once.
+
+        ``asked_as``: the credential that a view of its own was asked for with, in vain or not; ``None`` if none was.
+        """
+        self._asked_as = asked_as
         shared, old, found = self._session.shared, self._reading, reading.response.data
         self._reading = reading
         self._read_at = time.monotonic()

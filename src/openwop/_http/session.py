@@ -135,8 +135,9 @@ class Session:
         data = cast("T", None)
         if answer.status != 304:  # which is an error where it was not asked for, see `_attempt`
             data = decode_success(
-                operation.response, operation.id, answer, body_optional=operation.body_optional
-            )
+                operation.response, operation.id, answer,
+                body_optional=operation.body_optional, confidential=operation.confidential,
+            )  # fmt: skip
         if answers is not None:
             answers.append(self.wrap(data, answer, request))
         return data

@@ -31,7 +31,7 @@ from openwop.errors import (
     ResponseDecodeError,
 )
 
-__all__ = ["StreamResponse", "Transport"]
+__all__ = ["StreamResponse", "Transport", "current_owner"]
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 """The largest body read into memory; anything longer is a :class:`ResponseDecodeError`."""
@@ -133,7 +133,7 @@ class Transport:
     def _current_sender(self) -> Sender:
         if self._closed:
             raise _closed_error()
-        owner = _current_owner()
+        owner = current_owner()
         if self._sender is None or self._owner != owner:
             # Connections belong to one event loop of one process.  Those of another cannot be closed from here.
             backend = sniffio.current_async_library()
@@ -215,7 +215,7 @@ class Transport:
         """Close every connection, open streams included.  A client that the caller handed in stays open."""
         self._closed = True
         sender, self._sender = self._sender, None
-        if sender is not None and self._owner == _current_owner():
+        if sender is not None and self._owner == current_owner():
             self._deadlines.close()
             with anyio.CancelScope(shield=True):
                 # Not every library wakes who reads from a connection that it closes, and a caller's client stays open.
@@ -228,7 +228,7 @@ def _closed_error() -> ConfigurationError:
     return ConfigurationError("this client is closed; create a new AsyncOpenwopClient")
 
 
-def _current_owner() -> tuple[int, object]:
+def current_owner() -> tuple[int, object]:
     """The process and event loop that connections made now belong to."""
     try:
         return os.getpid(), asyncio.get_running_loop()  # five times as fast as anyio's own token

@@ -77,11 +77,13 @@ def body_of(
 def document(model: type[RequestT], argument: str, given: Any) -> RequestT:
     """The body of a call from what the caller gave whole: the model, a document as it was read, or a dict.
 
-    What a host added to a document that was read is left out, since it would be refused.
+    What a host added to a document that was read is left out, since it would be refused.  A field of it that could not
+    be read has to be set anew.
     """
     if isinstance(given, model):
         return given
     if isinstance(given, WireModel):
+        _check_whole(given)
         given = given.model_dump(mode="json", by_alias=True, exclude=set(given.model_extra or ()))
     if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in cast("Any", given)):
         raise RequestValidationError(argument, f"must be a {model.__name__} or a dict with its fields")
@@ -97,6 +99,15 @@ def as_texts(name: str, value: Any) -> list[str] | None:
     if not isinstance(value, Iterable):
         raise RequestValidationError(name, f"must be a list of texts, not {type(value).__name__}")
     return list(cast("Iterable[str]", value))
+
+
+def _check_whole(read: WireModel) -> None:
+    """Refuse to send back a document of which a field could not be read: its default would take the field's place."""
+    for name, field in type(read).model_fields.items():
+        if name not in read.model_fields_set and {name, field.alias} & set(read.model_extra or ()):
+            raise RequestValidationError(
+                name, "could not be read as the host sent it; set it before it goes back"
+            )
 
 
 def raw(

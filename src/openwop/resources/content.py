@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from openwop._core import operations as ops
+from openwop._core.request import checked_headers
 from openwop.errors import RequestValidationError
 from openwop.models.checks import check_slug
 from openwop.models.content import (
@@ -59,7 +60,12 @@ class AsyncContent(AsyncResource):
             check_slug(slug)
         except (TypeError, ValueError) as error:
             raise RequestValidationError("slug", str(error)) from None
-        headers = None if accept_language is None else {"Accept-Language": accept_language}
+        try:
+            headers = checked_headers(
+                None if accept_language is None else {"Accept-Language": accept_language}
+            )
+        except RequestValidationError as error:
+            raise RequestValidationError("accept_language", error.rule) from None
         return await self._call(ops.GET_CONTENT_PAGE, path={"slug": slug}, headers=headers, timeout=timeout)
 
     async def pages(self, *, timeout: float | None = None) -> list[ContentPage]:

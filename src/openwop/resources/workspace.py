@@ -19,6 +19,7 @@ from openwop.errors import (
     RequestValidationError,
     ResponseDecodeError,
 )
+from openwop.models.checks import is_encodable
 from openwop.models.workspace import PutWorkspaceFileRequest, WorkspaceFile, WorkspaceFileList
 from openwop.resources._base import AsyncResource, body, raw
 
@@ -60,8 +61,8 @@ class AsyncWorkspace(AsyncResource):
             for file in (await client.workspace.list("notes/")).files:
                 print(file.path, file.version)
         """
-        if prefix is not None and len(prefix) > _MAX_PREFIX_LENGTH:
-            raise RequestValidationError("prefix", f"must have at most {_MAX_PREFIX_LENGTH} characters")
+        if prefix is not None and not _is_prefix(prefix):
+            raise RequestValidationError("prefix", f"must be text of at most {_MAX_PREFIX_LENGTH} characters")
         return await self._call(ops.LIST_WORKSPACE_FILES, query={"prefix": prefix}, timeout=timeout)
 
     async def get(
@@ -124,7 +125,11 @@ class AsyncWorkspace(AsyncResource):
             file = await client.workspace.get("notes/today.md")
             await client.workspace.put(file.path, "new text", if_match=file.etag)
         """
-        headers = None if if_match is None else {"If-Match": _checked_etag(if_match)}
+        if if_match is not None and not _is_etag(if_match):
+            raise RequestValidationError(
+                "if_match", f"must be an etag as the host gave it, of at most {_MAX_ETAG_LENGTH} characters"
+            )
+        headers = None if if_match is None else {"If-Match": if_match}
         return await self._put(
             path, content, content_type, headers, idempotency_key=idempotency_key, timeout=timeout
         )
@@ -234,28 +239,27 @@ class AsyncWorkspace(AsyncResource):
         )
 
 
-def _checked_etag(etag: str) -> str:
-    given: Any = etag  # callers without a type checker
-    legal = isinstance(given, str) and 0 < len(etag) <= _MAX_ETAG_LENGTH
-    if not legal or not (etag.isascii() and etag.isprintable() and etag == etag.strip()):
-        raise RequestValidationError(
-            "if_match", f"must be an etag as the host gave it, of at most {_MAX_ETAG_LENGTH} characters"
-        )
-    return etag
+def _is_prefix(given: Any) -> bool:
+    return isinstance(given, str) and len(given) <= _MAX_PREFIX_LENGTH and is_encodable(given)
+
+
+def _is_etag(given: Any) -> bool:
+    legal = isinstance(given, str) and 0 < len(given) <= _MAX_ETAG_LENGTH
+    return legal and given.isascii() and given.isprintable() and given == given.strip()
 
 
 def _unchanged(current: WorkspaceFile | None) -> dict[str, str]:
     """The condition that the file is still what was read."""
     if current is None:
         return {"If-None-Match": "*"}
-    if not current.etag:
+    if not current.etag or not _is_etag(current.etag):
         raise ResponseDecodeError(
-            "getWorkspaceFile: the host gave no etag, so an edit could undo somebody else's; "
+            "getWorkspaceFile: the host gave no etag that can go back, so an edit could undo somebody else's; "
             "write with put() if that is no concern",
             operation=ops.GET_WORKSPACE_FILE.id,
             field="etag",
         )
-    return {"If-Match": _checked_etag(current.etag)}
+    return {"If-Match": current.etag}
 
 
 def _was_overtaken(error: ApiError, current: WorkspaceFile | None) -> bool:
