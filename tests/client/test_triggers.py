@@ -135,14 +135,14 @@ async def test_what_the_protocol_would_refuse_is_refused_before_it_leaves(
     client: Any = make_client(server)
     given = {"source": "webhook", "workflowId": "w"}
     for field, registration in (
-        ("source", {"workflowId": "w"}),
-        ("source", given | {"source": ""}),
-        ("workflowId", {"source": "webhook"}),
-        ("retryPolicy.maxAttempts", given | {"retryPolicy": {"maxAttempts": 0}}),
-        ("retryPolicy.backoff", given | {"retryPolicy": {"backoff": "linear"}}),
-        ("verification.mode", given | {"verification": {"mode": "maybe"}}),
-        ("inputMapping", given | {"inputMapping": {"a": {1}}}),
-        ("secret", given | {"secret": "s"}),
+        ("registration.source", {"workflowId": "w"}),
+        ("registration.source", given | {"source": ""}),
+        ("registration.workflowId", {"source": "webhook"}),
+        ("registration.retryPolicy.maxAttempts", given | {"retryPolicy": {"maxAttempts": 0}}),
+        ("registration.retryPolicy.backoff", given | {"retryPolicy": {"backoff": "linear"}}),
+        ("registration.verification.mode", given | {"verification": {"mode": "maybe"}}),
+        ("registration.inputMapping", given | {"inputMapping": {"a": {1}}}),
+        ("registration.secret", given | {"secret": "s"}),
         ("registration", "webhook"),
         ("registration", None),
     ):

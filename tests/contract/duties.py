@@ -333,8 +333,3 @@ DUTIES = (
     Duty("K.134", "HOST", "stream-modes.md, idempotency.md, rest-endpoints.md",
          "The host that tests use keeps the rules that tests rely on."),
 )  # fmt: skip
-
-UNDER_WAY: dict[str, str] = {
-    "C.56": "onBehalfOf can be put into no body and no option",
-}
-"""What the library is still being built for, and what a test of it has to show.  Empty in a release."""

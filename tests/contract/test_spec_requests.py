@@ -22,8 +22,11 @@ from contract.spec_support import (
     valid_instances,
     write,
 )
+from openwop._core.operations import OPERATIONS
 
 REQUESTS = [name for name in COMPONENTS if is_request(name)]
+BODIES = sorted({row.request.__name__ for row in OPERATIONS if row.request is not None})
+"""Those that are the whole body of a call; what is in them may have names of the caller's own."""
 Path = tuple[str | int, ...]
 
 WRONG_TYPES: list[Any] = [None, True, 0, -1, 1.5, "", "text", [], ["text"], [[]], {}, {"unknown": 1}]
@@ -162,6 +165,17 @@ def test_request_models_refuse_exactly_what_the_schema_refuses(name: str, data: 
         assert accepts(name, mutated) == judge.is_valid(sent), (mutated, list(judge.iter_errors(sent)))
         if accepts(name, mutated):
             assert write(read(name, mutated)) == sent
+
+
+@pytest.mark.duty("C.56")
+@pytest.mark.parametrize("name", BODIES)
+@settings(max_examples=5, phases=PHASES)
+@given(data=st.data())
+def test_no_body_can_say_for_whom_its_sender_acts(name: str, data: st.DataObject) -> None:
+    """The protocol demands it: who is acted for is what the host knows of the credential, and no field says it."""
+    instance = data.draw(valid_instances(name))
+    for field in ("onBehalfOf", "on_behalf_of"):
+        assert not accepts(name, {**instance, field: "user-1"})
 
 
 @pytest.mark.parametrize("name", REQUESTS)

@@ -74,20 +74,18 @@ def body_of(
         refuse(name, mismatch)
 
 
-def document(model: type[RequestT], argument: str, given: Any) -> RequestT:
-    """The body of a call from what the caller gave whole: the model, a document as it was read, or a dict.
+def document(
+    model: type[RequestT], name: str, value: WireModel | RequestModel | Mapping[str, Any]
+) -> RequestT:
+    """The same from a document that may be sent back as it was read.
 
-    What a host added to a document that was read is left out, since it would be refused.  A field of it that could not
-    be read has to be set anew.
+    What the host added to it is left out, since it would be refused.  A field that could not be read has to be set
+    anew.
     """
-    if isinstance(given, model):
-        return given
-    if isinstance(given, WireModel):
-        _check_whole(given)
-        given = given.model_dump(mode="json", by_alias=True, exclude=set(given.model_extra or ()))
-    if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in cast("Any", given)):
-        raise RequestValidationError(argument, f"must be a {model.__name__} or a dict with its fields")
-    return body(model, **cast("Mapping[str, Any]", given))
+    if isinstance(value, WireModel):
+        _check_whole(value)
+        value = value.model_dump(mode="json", by_alias=True, exclude=set(value.model_extra or ()))
+    return body_of(model, name, value)
 
 
 def as_texts(name: str, value: Any) -> list[str] | None:
