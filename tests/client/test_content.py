@@ -258,7 +258,7 @@ async def test_what_the_protocol_would_refuse_is_refused_before_it_leaves(
         ("data", lambda: content.put_section("p", "s", "en", {"a": {1, 2}})),
         ("settings.baseLocale", lambda: content.update_settings(settings | {"baseLocale": "english"})),
         ("settings.supportedLocales", lambda: content.update_settings(settings | {"supportedLocales": ["de", "de"]})),
-        ("settings.supported_locales", lambda: content.update_settings(settings | {"supportedLocales": ["en"]})),
+        ("settings.supportedLocales", lambda: content.update_settings(settings | {"supportedLocales": ["en"]})),
     ):  # fmt: skip
         with pytest.raises(RequestValidationError) as caught:
             await call()

@@ -191,7 +191,7 @@ class AsyncContent(AsyncResource):
         request = document(PutContentSettingsRequest, "settings", settings)
         if request.base_locale in request.supported_locales:
             raise RequestValidationError(
-                "supported_locales", f"must not hold the base locale {request.base_locale!r}"
+                "settings.supportedLocales", f"must not hold the base locale {request.base_locale!r}"
             )
         return await self._call(ops.PUT_CONTENT_SETTINGS, body=request, timeout=timeout)
 
