@@ -8,14 +8,14 @@ import contextlib
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
 import anyio
 import pytest
 
-from openwop import RequestValidationError
+from openwop import ApiError, RequestValidationError
 from support.clients import MakeClient
 from support.fault_server import Body, FaultServer, Head, Script, error_response, json_response
 
@@ -271,3 +271,44 @@ async def test_a_generator_ends_with_the_call(server: FaultServer, make_client: 
     with pytest.raises(RequestValidationError):
         await make_client(server).packs_test.publish(NAME, VERSION, given)
     assert ended == [True]
+
+
+@pytest.mark.parametrize("variant", ["own", "aiohttp"], indirect=True)
+@pytest.mark.parametrize("slow_source", [False, True], ids=["held up", "slow"])
+async def test_an_error_in_the_middle_of_the_body_ends_the_sending(
+    make_client: MakeClient, slow_source: bool
+) -> None:
+    """RFC 9112 says so; a host that has refused may read no more, and what it would read is sent for nothing."""
+    over = asyncio.Event()
+    refused = asyncio.Event()
+    refusal = b'{"error": "tarball_too_large", "message": "no"}'
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(
+            b"HTTP/1.1 413 Too Large\r\nContent-Type: application/json\r\nContent-Length: 47\r\n\r\n"
+        )
+        writer.write(refusal)
+        refused.set()
+        await over.wait()  # neither reads nor closes
+        writer.close()
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield DATA
+        await refused.wait()
+        while True:
+            yield DATA[:1]
+            await asyncio.sleep(0)
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    async with server:
+        host, port = server.sockets[0].getsockname()
+        client = make_client(f"http://{host}:{port}", max_retries=0)
+        source: Any = slow() if slow_source else bytes(32 * 1024 * 1024)
+        with (
+            anyio.fail_after(4),
+            pytest.raises(ApiError) as caught,
+        ):  # sooner than the time limit of the client
+            await client.packs_test.publish(NAME, VERSION, source)
+        over.set()
+    assert caught.value.code == "tarball_too_large"

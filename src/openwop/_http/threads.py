@@ -21,9 +21,11 @@ async def in_thread(function: Callable[[], T]) -> T:
     ``anyio.to_thread`` alone does not: a native cancellation of asyncio goes through its shield, and either keeps the
     function from being called or leaves its thread to go on by itself.
     """
+    results: list[T] = []
 
-    async def run() -> T:
+    async def run() -> None:
         with anyio.CancelScope(shield=True):
-            return await anyio.to_thread.run_sync(function)
+            results.append(await anyio.to_thread.run_sync(function))
 
-    return await in_child_task(run)
+    await in_child_task(run)
+    return results[0]
