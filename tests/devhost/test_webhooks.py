@@ -324,7 +324,7 @@ async def test_a_name_that_resolves_into_a_private_network_is_not_delivered_to(
         ("64:ff9b::93.184.216.34", True),
         ("ff0e::1", False),
         ("224.0.0.1", False),
-    ],  # fmt: skip
+    ],
 )
 async def test_which_addresses_are_public(address: str, public: bool) -> None:
     """We chose it: an IPv6 address that holds an IPv4 address is as public as that one."""
