@@ -104,7 +104,7 @@ class UploadBody:
             elif isinstance(self._items, Generator):
                 # A thread may still be inside it; then it ends when that has its item, and nobody holds it any more.
                 with suppress(ValueError):
-                    await in_thread(cast("Generator[bytes]", self._items).close)
+                    await in_thread(cast("Any", self._items).close)
 
 
 class _Repeatable:
