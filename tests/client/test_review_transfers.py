@@ -17,7 +17,7 @@ import pytest
 
 from openwop import ApiError, RequestValidationError
 from support.clients import MakeClient
-from support.fault_server import Body, FaultServer, Head, Script, error_response, json_response
+from support.fault_server import Body, FaultServer, Head, Script, Stall, error_response, json_response
 
 pytestmark = pytest.mark.anyio
 
@@ -124,6 +124,24 @@ async def test_a_cancelled_save_has_not_replaced_the_file(
             assert target.read_bytes() == DATA
         assert os.listdir(tmp_path) == ["pack.tgz"]
         turns += 1 + turns // 8
+
+
+@needs_asyncio
+async def test_a_cancelled_download_leaves_no_connection_at_whatever_turn(
+    server: FaultServer, make_client: MakeClient, tmp_path: Path
+) -> None:
+    """Stock httpx loses a connection whose reader is cancelled natively."""
+    head = Head(200, (("Content-Length", str(len(DATA))), ("Connection", "close")))
+    server.on("GET", PATH, (head, Body(DATA), Stall()))  # so that only the client can have closed it
+    client = make_client(server)
+    for turns in range(200):
+        task = asyncio.ensure_future(client.packs_test.tarball(NAME, VERSION).save(tmp_path / "pack.tgz"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+    await server.until_closed()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions and links as POSIX has them")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import inspect
 import io
 import os
 import stat
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from typing import IO, Any, cast
@@ -101,10 +102,10 @@ class UploadBody:
                 # Some library's writer may still be inside the generator; cancelling it ends the generator as well.
                 with suppress(RuntimeError):
                     await close_items()
-            elif isinstance(self._items, Generator):
+            elif inspect.isgenerator(self._items):
                 # A thread may still be inside it; then it ends when that has its item, and nobody holds it any more.
                 with suppress(ValueError):
-                    await in_thread(cast("Any", self._items).close)
+                    await in_thread(self._items.close)
 
 
 class _Repeatable:
