@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import secrets
+import stat
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Protocol, Self
@@ -14,6 +16,7 @@ import anyio.to_thread
 
 from openwop._core.request import ApiRequest
 from openwop._http.session import Session
+from openwop._http.threads import in_thread
 from openwop._http.upload import sri
 from openwop.errors import OpenwopError, RequestValidationError, ResponseDecodeError
 
@@ -68,6 +71,7 @@ class AsyncDownload:
         self._chunks: AsyncGenerator[bytes, None] | None = None
         self._digest = hashlib.sha256()
         self._closed = False
+        self._begun = False
         self._headers: Mapping[str, str] = {}
 
     @property
@@ -115,6 +119,7 @@ class AsyncDownload:
         except BaseException:
             await self.aclose()
             raise
+        self._begun = True
         self._digest.update(piece)
         return piece
 
@@ -158,9 +163,11 @@ class AsyncDownload:
     async def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to a file, which appears under its name only when it is whole.
 
-        A file that is there already is replaced; after a failure or a cancellation it is as it was.
+        A file that is there already is replaced and keeps its permissions; after a failure or a cancellation it is as
+        it was.  Where ``path`` is a link, the file that it leads to is meant.
 
         Raises:
+            RequestValidationError: ``path`` leads to something that is no file, such as a folder.
             OSError: the file cannot be written.
 
         Example::
@@ -168,19 +175,22 @@ class AsyncDownload:
             await client.packs_test.tarball("vendor.acme.tools", "1.0.0").save("tools.tgz")
         """
         target = os.fspath(path)
-        if not isinstance(target, str) or not os.path.basename(target):  # pyright: ignore[reportUnnecessaryIsInstance]
+        named = isinstance(target, str) and os.path.basename(target) and "\0" not in target  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not named:
             raise RequestValidationError("path", "must be the path of a file")
-        # Beside its target, since only within one file system a file gets its name in one step.
-        partial = os.path.join(os.path.dirname(target), f".openwop-{secrets.token_hex(8)}.part")
-        sink = _File(partial, await anyio.to_thread.run_sync(_create, partial))
+        sink = _File(target)
         try:
+            await in_thread(sink.create)
             await self._whole(sink)
-            await anyio.to_thread.run_sync(sink.finish, target)
-        finally:
-            with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(sink.discard)
+            await anyio.to_thread.run_sync(sink.seal)
+            sink.give_name()  # not in a thread, so that no cancellation comes after it
+        except BaseException:
+            await in_thread(sink.discard)
+            raise
 
     async def _whole(self, sink: _Sink) -> None:
+        if self._begun and not self._closed:
+            raise RuntimeError("a part of this download was read; what is left would not be the whole of it")
         if self._chunks is not None and not self._closed:  # opened by `async with`: it goes on there
             async for piece in self:
                 await sink.take(piece)
@@ -273,9 +283,28 @@ class _Memory:
 
 
 class _File:
-    def __init__(self, path: str, file: IO[bytes]) -> None:
+    """A file that gets its name when it is whole."""
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        self._path = ""
+        self._file: IO[bytes] = io.BytesIO()
+
+    def create(self) -> None:
+        """Begin it, with the rights of the file that it will replace."""
+        self._target = os.path.realpath(self._target)
+        mode = None
+        with suppress(FileNotFoundError):
+            mode = os.stat(self._target).st_mode
+        if mode is not None and not stat.S_ISREG(mode):
+            raise RequestValidationError("path", "must be the path of a file, and leads to something else")
+        # Beside its target, since only within one file system a file gets its name in one step.  Not by `tempfile`,
+        # whose files only the owner may read: a new one gets the rights of any other new file.
+        path = os.path.join(os.path.dirname(self._target), f".openwop-{secrets.token_hex(8)}.part")
+        self._file = open(path, "xb")  # noqa: SIM115 - closed by `discard`
         self._path = path
-        self._file = file
+        if mode is not None:
+            os.chmod(path, stat.S_IMODE(mode))
 
     async def restart(self) -> None:
         await anyio.to_thread.run_sync(self._empty)
@@ -287,20 +316,23 @@ class _File:
         self._file.seek(0)
         self._file.truncate()
 
-    def finish(self, target: str) -> None:
-        """Make it appear under its name, whole on the disk before it does."""
+    def seal(self) -> None:
+        """Have it whole on the disk."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
-        os.replace(self._path, target)
+
+    def give_name(self) -> None:
+        """Make it appear."""
+        os.replace(self._path, self._target)
 
     def discard(self) -> None:
-        """Leave nothing of it, unless it was finished."""
-        self._file.close()
-        with suppress(FileNotFoundError):  # finished: it has its name now
-            os.unlink(self._path)
-
-
-def _create(path: str) -> IO[bytes]:
-    # Not by `tempfile`, whose files only the owner may read: this one gets the rights of any other new file.
-    return open(path, "xb")
+        """Leave nothing of it."""
+        try:
+            # Closing writes what is still held back, and on a full disk fails again, as the write did that is told of.
+            with suppress(OSError):
+                self._file.close()
+        finally:
+            if self._path:
+                with suppress(FileNotFoundError):  # somebody has cleaned up
+                    os.unlink(self._path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+import tarfile
 
 import httpx
 import pytest
@@ -89,11 +90,21 @@ async def test_a_version_can_be_taken_back_for_three_days(clock: ManualClock) ->
         assert (answer.status_code, answer.json()["error"]) == (400, "unpublish_window_expired")
 
 
+def endless_entry() -> bytes:
+    """A tarball with a size that is more than any file has, in the notation of GNU for large ones."""
+    header = bytearray(tarfile.TarInfo("big").tobuf(tarfile.USTAR_FORMAT))
+    header[124:136] = b"\x80" + b"\x7f" * 11
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header[:512])
+    return gzip.compress(bytes(header) + bytes(1024))
+
+
 BAD = [
     ("tarball_gunzip_failed", b"no gzip"),
     ("tarball_gunzip_failed", PACK[:-20]),
     ("invalid_body", b""),
     ("tarball_tar_parse_failed", gzip.compress(b"x" * 1024)),
+    ("tarball_tar_parse_failed", endless_entry()),
     ("tarball_manifest_missing", tarball(NAME, VERSION, {"README.md": b""}, manifest=b"")),
     ("tarball_manifest_not_json", tarball(NAME, VERSION, manifest=b"{")),
     ("tarball_manifest_too_large", tarball(NAME, VERSION, manifest=b" " * 300_000)),

@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 import json
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -260,6 +261,36 @@ async def test_a_receiver_that_does_not_answer_is_given_up(monkeypatch: pytest.M
             assert not await Courier(allow_loopback=True)(f"{receiver.base_url}/", b"{}", {})
 
 
+@pytest.mark.parametrize(
+    "host",
+    ["2130706433", "0x7f000001", "0x7f.1", "127.1", "0", "[::ffff:127.0.0.1]", "[::127.0.0.1]", "localhost"],
+)
+async def test_no_spelling_of_this_machine_is_delivered_to(host: str) -> None:
+    """We chose it: what an address means is asked of the system that would connect to it."""
+    with FaultServer() as receiver:
+        assert not await Courier()(f"https://{host}:{receiver.port}/", b"{}", {})
+        assert not await Courier()(f"http://{host}:{receiver.port}/", b"{}", {})
+        assert receiver.connections_accepted == 0
+
+
+async def test_certificates_are_not_loaded_again_for_each_delivery(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loading them takes tens of milliseconds, in which the host would do nothing else."""
+    made: list[object] = []
+    make = ssl.create_default_context
+
+    def counted(*args: Any, **options: Any) -> ssl.SSLContext:
+        made.append(args)
+        return make(*args, **options)
+
+    monkeypatch.setattr(ssl, "create_default_context", counted)
+    courier = Courier(allow_loopback=True)
+    with FaultServer() as receiver:
+        receiver.on("POST", "*", empty_response(202))
+        for _ in range(3):
+            assert await courier(f"{receiver.base_url}/", b"{}", {})
+    assert len(made) <= 1
+
+
 @pytest.mark.parametrize("allow_loopback", [True, False])
 async def test_a_name_that_resolves_into_a_private_network_is_not_delivered_to(
     monkeypatch: pytest.MonkeyPatch, allow_loopback: bool
@@ -280,9 +311,23 @@ async def test_a_name_that_resolves_into_a_private_network_is_not_delivered_to(
 
 @pytest.mark.parametrize(
     ("address", "public"),
-    [("93.184.216.34", True), ("2606:4700::1111", True), ("::ffff:127.0.0.1", False), ("100.64.0.1", False)],
+    [
+        ("93.184.216.34", True),
+        ("2606:4700::1111", True),
+        ("::ffff:127.0.0.1", False),
+        ("100.64.0.1", False),
+        ("::127.0.0.1", False),
+        ("::ffff:0:127.0.0.1", False),
+        ("2002:7f00:1::", False),
+        ("fec0::1", False),
+        ("64:ff9b::10.0.0.1", False),
+        ("64:ff9b::93.184.216.34", True),
+        ("ff0e::1", False),
+        ("224.0.0.1", False),
+    ],
 )
 async def test_which_addresses_are_public(address: str, public: bool) -> None:
+    """We chose it: an IPv6 address that holds an IPv4 address is as public as that one."""
     assert is_public(ipaddress.ip_address(address)) == public
 
 

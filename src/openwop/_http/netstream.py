@@ -82,6 +82,8 @@ class AsyncioStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
             self._reading_paused = True
             self._transport.pause_reading()
         self._wake_reader()
+        if self._writer is not None:
+            self._wake_writer()  # who may find that it need not go on
 
     def eof_received(self) -> None:
         """Note that the server has sent its last byte; asyncio then closes the connection."""
@@ -273,6 +275,8 @@ class AsyncioStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
             if self.hold_head:
                 self._held = buffer
                 return
+        elif self._chunks and self._is_refused():
+            raise _refused_error()
         if self._held:
             self._flush(buffer)
         else:
@@ -300,11 +304,18 @@ class AsyncioStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
         # for anything from keeping that turn away and being written for ever.
         return self._closed or self._ended or (self._carrier is not None and self._carrier.is_closing())
 
+    def _is_refused(self) -> bool:
+        # RFC 9112 section 9.5: an error that comes while the body is being sent ends the sending.  Whoever goes on
+        # may wait for a server that reads no more, and upload everything for nothing where it does.
+        return bool(self._chunks) and self._chunks[0][9:10] in (b"3", b"4", b"5")
+
     async def _drain(self, timeout: float | None) -> None:
         """Wait until the server has taken enough of what was sent."""
         while self._writing_paused:
             if self._is_over():
                 raise self._write_error()
+            if self._is_refused():
+                raise _refused_error()
             writer = self._writer = self._loop.create_future()
             timer = None if timeout is None else self._loop.call_later(timeout, _time_out_write, writer)
             try:
@@ -402,6 +413,11 @@ class AsyncioStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
             return None
         name = {"client_addr": "sockname", "server_addr": "peername"}.get(info, info)
         return self._transport.get_extra_info(name)
+
+
+def _refused_error() -> httpcore.WriteError:
+    # httpcore takes it for the end of sending, and reads the answer.
+    return httpcore.WriteError("The server answered before it had the whole request.")
 
 
 def _time_out_write(writer: "asyncio.Future[None]") -> None:

@@ -44,12 +44,19 @@ class StreamResponse:
     """One open answer whose body is read as it comes."""
 
     def __init__(
-        self, response: httpx.Response, request: ApiRequest, idle_timeout: float, watch: bool
+        self,
+        response: httpx.Response,
+        request: ApiRequest,
+        idle_timeout: float,
+        *,
+        watch: bool,
+        child_tasks: bool = False,
     ) -> None:
         self._response = response
         self._request = request
         self._idle_timeout = idle_timeout
         self._watch = watch
+        self._child_tasks = child_tasks
         self._closed = False
         self.status = response.status_code
         self.headers: Mapping[str, str] = response.headers
@@ -65,7 +72,8 @@ class StreamResponse:
         plain = not inflate or encoding in ("", "identity")
         inflater = None if plain else _inflater(encoding, None, self._request)
         body = _body(self._response)
-        watched = with_idle_limit(body, self._idle_timeout) if self._watch else body
+        source = _ReadByChildren(body) if self._child_tasks else body
+        watched = with_idle_limit(source, self._idle_timeout) if self._watch else source
         try:
             async for chunk in watched:
                 if inflater is None:
@@ -101,7 +109,23 @@ class StreamResponse:
         if not self._closed:
             self._closed = True
             with anyio.CancelScope(shield=True):
-                await self._response.aclose()
+                if self._child_tasks:
+                    await in_child_task(self._response.aclose)
+                else:
+                    await self._response.aclose()
+
+
+class _ReadByChildren:
+    """A body whose reader may be cancelled natively; see :func:`in_child_task`."""
+
+    def __init__(self, body: AsyncIterator[bytes]) -> None:
+        self._body = body
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        return await in_child_task(partial(anext, self._body))
 
 
 class Transport:
@@ -206,7 +230,11 @@ class Transport:
                 response = await (in_child_task(send) if sender.needs_child_task else send())
             except (httpx.HTTPError, httpx.InvalidURL, RuntimeError) as error:
                 raise _translate(error, request, timeout, proves_not_sent=sender.proves_not_sent) from error
-            stream = StreamResponse(response, request, idle_timeout, watch=not sender.watches_silence)
+            stream = StreamResponse(
+                response, request, idle_timeout,
+                watch=not sender.watches_silence,
+                child_tasks=sender.needs_child_task and not sender.watches_silence,  # trio cancels in no other way
+            )  # fmt: skip
             self._streams.add(stream)
             return stream
         raise _timed_out(request, timeout)

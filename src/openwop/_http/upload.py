@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import inspect
 import io
 import os
 import stat
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import IO, Any, cast
 
 import anyio
 import anyio.to_thread
 
+from openwop._http.threads import in_thread
 from openwop.errors import ConfigurationError, RequestValidationError
 
 __all__ = ["UploadBody", "UploadSource", "open_upload", "sri"]
@@ -34,6 +37,7 @@ The first three are read again when a call is retried (a file from where it stan
 
 PIECE_BYTES = 64 * 1024
 """How much is read and sent at a time.  It is also the least that a transfer must move within one ``timeout``."""
+_END = object()
 
 
 def sri(digest: bytes) -> str:
@@ -92,12 +96,16 @@ class UploadBody:
         """Close the file that was opened for this body, or the generator that it came from."""
         with anyio.CancelScope(shield=True):
             if self._close is not None:
-                await anyio.to_thread.run_sync(self._close)
+                await in_thread(self._close)
             close_items = getattr(self._items, "aclose", None)
             if close_items is not None:
                 # Some library's writer may still be inside the generator; cancelling it ends the generator as well.
                 with suppress(RuntimeError):
                     await close_items()
+            elif inspect.isgenerator(self._items):
+                # A thread may still be inside it; then it ends when that has its item, and nobody holds it any more.
+                with suppress(ValueError):
+                    await in_thread(self._items.close)
 
 
 class _Repeatable:
@@ -157,8 +165,8 @@ class _Once:
         if isinstance(self._items, AsyncIterator):
             return await anext(self._items)
         # In a thread: what makes the next item may have to wait for a disk or another connection.
-        item = await anyio.to_thread.run_sync(next, self._items, None)
-        if item is None:
+        item = await anyio.to_thread.run_sync(next, self._items, _END)
+        if item is _END:
             raise StopAsyncIteration
         return item
 
@@ -176,17 +184,21 @@ async def open_upload(field: str, source: UploadSource) -> UploadBody:
     """
     given: Any = source  # callers without a type checker
     if isinstance(given, bytes | bytearray | memoryview):
-        view = memoryview(cast("bytes", given)).cast("B")
+        view = memoryview(cast("bytes", given))
+        view = view.cast("B") if view.c_contiguous else memoryview(view.tobytes())
         return UploadBody(field, read_at=lambda at: bytes(view[at : at + PIECE_BYTES]), length=len(view))
     if isinstance(given, AsyncIterable):
         return UploadBody(field, items=aiter(cast("AsyncIterable[bytes]", given)))
     try:
         if isinstance(given, str | os.PathLike):
-            return await anyio.to_thread.run_sync(_open_path, field, os.fspath(cast("str", given)))
+            return await _opened(partial(_open_path, field, os.fspath(cast("str", given))))
         if hasattr(given, "read"):
             return await anyio.to_thread.run_sync(_from_file, field, given)
-    except OSError as error:
-        raise RequestValidationError(field, f"cannot be read: {error.strerror or error}") from error
+    except RequestValidationError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: a path that is none, or a file that was closed
+        reason = getattr(error, "strerror", None) or error
+        raise RequestValidationError(field, f"cannot be read: {reason}") from error
     if isinstance(given, Iterable):
         return UploadBody(field, items=iter(cast("Iterable[bytes]", given)))
     raise RequestValidationError(
@@ -194,8 +206,25 @@ async def open_upload(field: str, source: UploadSource) -> UploadBody:
     )
 
 
+async def _opened(make: Callable[[], UploadBody]) -> UploadBody:
+    """Make a body in a thread; when that is cancelled, close the file that it opened."""
+    made: list[UploadBody] = []
+    try:
+        await in_thread(lambda: made.append(make()))
+    except BaseException:
+        for body in made:
+            await body.aclose()
+        raise
+    return made[0]
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    # Else a named pipe would keep its thread until somebody writes to it, and no cancellation could end that.
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
 def _open_path(field: str, path: str) -> UploadBody:
-    file = open(path, "rb")  # noqa: SIM115 - closed by the body
+    file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 - closed by the body
     try:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):

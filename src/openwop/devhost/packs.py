@@ -145,7 +145,11 @@ def read_tarball(name: str, version: str, tarball: bytes) -> bytes | None:
                         manifest = content
                     else:
                         signatures[path] = content
-    except tarfile.TarError as error:
+    except (
+        tarfile.TarError,
+        OverflowError,
+        ValueError,
+    ) as error:  # the last two: sizes that no file can have
         raise HostError(400, "tarball_tar_parse_failed", "The body is not a tar archive.") from error
     if manifest is None:
         raise HostError(400, "tarball_manifest_missing", "There is no pack.json at the top of the archive.")

@@ -6,6 +6,8 @@ import asyncio
 import ipaddress
 import logging
 import socket
+import ssl
+from functools import cache
 from urllib.parse import urlsplit
 
 import httpx
@@ -16,6 +18,9 @@ logger = logging.getLogger("openwop.devhost")
 
 ATTEMPT_SECONDS = 5.0
 USER_AGENT = f"openwop-webhook-dispatcher/{__version__}"
+# What is outside of it and not local has no meaning any more, or holds an IPv4 address that some system may unpack.
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _FORBIDDEN_NAMES = frozenset({"localhost", "metadata", "metadata.google.internal"})
 
 
@@ -43,9 +48,14 @@ def url_problem(url: str, *, allow_loopback: bool) -> str | None:
 
 def is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     """Whether an address is one of the whole Internet's."""
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    plain = mapped or address
-    return plain.is_global and not plain.is_multicast
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour
+        if address in _NAT64:
+            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if inner is None:
+            return address in _GLOBAL_UNICAST and address.is_global
+        address = inner
+    return address.is_global and not address.is_multicast
 
 
 def _is_loopback(host: str) -> bool:
@@ -55,6 +65,12 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+@cache
+def _ssl_context() -> ssl.SSLContext:
+    # Loading the certificates takes tens of milliseconds, in which the whole host would stand still.
+    return httpx.create_ssl_context(trust_env=False)
 
 
 class Courier:
@@ -83,7 +99,7 @@ class Courier:
         pinned = target.copy_with(host=address)
         sent = {**headers, "Host": target.netloc.decode("ascii"), "User-Agent": USER_AGENT}
         async with (
-            httpx.AsyncClient(trust_env=False, timeout=ATTEMPT_SECONDS) as client,
+            httpx.AsyncClient(trust_env=False, verify=_ssl_context(), timeout=ATTEMPT_SECONDS) as client,
             client.stream(
                 "POST", pinned, content=body, headers=sent, extensions={"sni_hostname": target.host}
             ) as response,
