@@ -152,6 +152,10 @@ TEXTS = {
         "sk-abcdefghij0123456789 and whsec_abcdefghij0123456789",
         "[REDACTED] and [REDACTED]",
     ),
+    "keys of model and cloud providers": (
+        "AKIA" + "IOSFODNN7EXAMPLE, AIzaSy" + "A0123456789abcdefghijk; ghp_" + "0123456789abcdefghij",
+        "[REDACTED], [REDACTED]; [REDACTED]",
+    ),
     "words that look like keys": (
         "disk-usage-of-all-machines sk-1 hk_ task_list_of_everything",
         "disk-usage-of-all-machines sk-1 hk_ task_list_of_everything",

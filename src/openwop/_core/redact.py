@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 from urllib.parse import unquote
 
+from openwop.models.key_shapes import PROVIDER_KEYS
+
 __all__ = [
     "REDACTED",
     "excerpt",
@@ -83,6 +85,7 @@ _KEYS = re.compile(
     r"(?<![A-Za-z0-9])(?:"
     r"hk_[\w.-]{4,}"
     r"|(?:sk|pk|rk|whsec)[_-][\w-]{16,}"
+    rf"|{PROVIDER_KEYS}"  # a host may quote its model provider's answer
     r"|eyJ[\w-]{16}[\w.-]*"  # base64url of '{"' and more: a JSON Web Token or an interrupt token
     r")"
 )

@@ -12,21 +12,18 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 from openwop.models.json_schema import Place
+from openwop.models.key_shapes import PROVIDER_KEYS
 
 __all__ = ["is_credential_name", "keys_in", "looks_like_key"]
 
 _KEY = re.compile(
-    r"""
+    rf"""
     (?<![\w-])(?:
-        sk[_-][\w-]{4,}                                  # OpenAI, Anthropic, OpenRouter, Stripe
-      | (?:pk|rk|whsec)[_-][\w-]{16,}
-      | hk_[\w.-]{4,}                                    # keys of OpenWOP hosts
-      | A(?:KIA|SIA|ROA|IDA|BIA|CCA)[A-Z0-9]{12,}        # AWS
-      | AIza[\w-]{20,} | ya29\.[\w-]{8,}                 # Google
-      | gh[pousr]_\w{16,} | github_pat_\w{16,} | glpat-[\w-]{16,}
-      | xox[abeoprs]-[\w-]{8,} | xapp-[\w-]{8,}          # Slack
-      | (?:hf|gsk|r8|npm|dop_v1)_\w{16,} | (?:xai|pplx|nvapi)-[\w-]{16,} | SG\.[\w-]{16,} | dapi[0-9a-f]{32}
-      | eyJ[\w-]{8,}\.[\w.-]+ | eyJ[\w-]{24,}            # JSON Web Tokens
+        sk[_-][\w-]{{4,}}                                  # OpenAI, Anthropic, OpenRouter, Stripe
+      | (?:pk|rk|whsec)[_-][\w-]{{16,}}
+      | hk_[\w.-]{{4,}}                                    # keys of OpenWOP hosts
+      | {PROVIDER_KEYS}
+      | eyJ[\w-]{{8,}}\.[\w.-]+ | eyJ[\w-]{{24,}}            # JSON Web Tokens
     )
   | -----BEGIN[ ]                                        # PEM
   | (?i:\b(?:bearer|basic|negotiate)[ \t]+\S)            # an Authorization header
