@@ -92,7 +92,7 @@ def test_each_block_of_the_pages_is_taken_from_something_that_is_run(block: Bloc
 
 
 # What the README's commands end in. `demo` is run below; `tests` is run by the CI script, as it is written.
-COMMANDS = {"demo": ".venv/bin/openwop demo", "tests": ".venv-dev/bin/python -m pytest"}
+COMMANDS = {"demo": ".venv/bin/openwop demo", "tests": ".venv-dev/bin/python -m pytest -n auto"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
