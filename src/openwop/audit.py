@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["CheckpointCheck", "broken_links", "merkle_root", "verify_checkpoints"]
 
 _RAW_KEY_LENGTH = 32
+_ROOT = re.compile(r"[0-9A-Fa-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +111,12 @@ def _signed_part(item: AuditCheckpoint, key: Ed25519PublicKey) -> str | None:
     document = {name: value for name, value in item.to_wire().items() if name != "signature"}
     try:
         signature = base64.b64decode(item.signature, validate=True)
-        forms = [("checkpoint", canonical_json(document)), ("root", bytes.fromhex(item.merkle_root))]
+        forms = [("checkpoint", canonical_json(document))]
     except (binascii.Error, ValueError):
         return None
+    # A root of any other length would let whatever the host has ever signed pass for one.
+    if _ROOT.fullmatch(item.merkle_root):
+        forms.append(("root", bytes.fromhex(item.merkle_root)))
     for name, signed in forms:
         try:
             key.verify(signature, signed)
@@ -122,6 +128,7 @@ def _signed_part(item: AuditCheckpoint, key: Ed25519PublicKey) -> str | None:
 
 def _public_key(given: str | bytes) -> Ed25519PublicKey:
     try:
+        from cryptography.exceptions import UnsupportedAlgorithm
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
         from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
     except ImportError:
@@ -129,6 +136,9 @@ def _public_key(given: str | bytes) -> Ed25519PublicKey:
             "checking signatures needs the package cryptography; install openwop[cli]"
         ) from None
     rule = "must be an Ed25519 key: base64 as hosts advertise it, PEM, or its 32 bytes"
+    unchecked: Any = given  # what a host does not advertise is None
+    if not isinstance(unchecked, str | bytes):
+        raise RequestValidationError("public_key", f"{rule}; not {type(unchecked).__name__}")
     try:
         data = given if isinstance(given, bytes) else given.strip().encode("ascii")
         if data.startswith(b"-----BEGIN"):
@@ -137,7 +147,7 @@ def _public_key(given: str | bytes) -> Ed25519PublicKey:
             data = data if isinstance(given, bytes) else base64.b64decode(data, validate=True)
             raw = len(data) == _RAW_KEY_LENGTH
             key = Ed25519PublicKey.from_public_bytes(data) if raw else load_der_public_key(data)
-    except ValueError:  # which the errors of base64 and of the encoding are too
+    except (ValueError, UnsupportedAlgorithm):  # the errors of base64 and of the encoding are ValueErrors too
         raise RequestValidationError("public_key", rule) from None
     if not isinstance(key, Ed25519PublicKey):
         raise RequestValidationError("public_key", rule)
@@ -151,17 +161,28 @@ def merkle_root(entries: Iterable[Mapping[str, Any]]) -> str:
 
         assert merkle_root(entries[: checkpoint.at_sequence + 1]) == checkpoint.merkle_root
     """
-    return MerkleTree(dict(entry) for entry in entries).root()
+    with _entries_are_json():
+        return MerkleTree(dict(entry) for entry in entries).root()
 
 
 def _roots(entries: Iterable[Mapping[str, Any]], wanted: set[int | None]) -> dict[int, str]:
     tree = MerkleTree()
     roots: dict[int, str] = {}
-    for number, entry in enumerate(entries):
-        tree.add(dict(entry))
-        if number in wanted:
-            roots[number] = tree.root()
+    with _entries_are_json():
+        for number, entry in enumerate(entries):
+            tree.add(dict(entry))
+            if number in wanted:
+                roots[number] = tree.root()
     return roots
+
+
+@contextmanager
+def _entries_are_json() -> Iterator[None]:
+    """Say of entries that have no canonical spelling (``NaN``, no object at all) which argument they came in."""
+    try:
+        yield
+    except (TypeError, ValueError, RecursionError) as error:
+        raise RequestValidationError("entries", f"must be objects as JSON has them: {error}") from None
 
 
 def broken_links(entries: Sequence[Mapping[str, Any]], *, first: int = 0) -> list[AuditAnomaly]:
@@ -179,8 +200,9 @@ def broken_links(entries: Sequence[Mapping[str, Any]], *, first: int = 0) -> lis
     for index, entry in enumerate(entries):
         if index == 0 and first > 0:
             continue
-        expected = None if index == 0 else entry_hash(dict(entries[index - 1]))
-        actual = entry.get("prevHash")
+        with _entries_are_json():
+            expected = None if index == 0 else entry_hash(dict(entries[index - 1]))
+            actual = dict(entry).get("prevHash")
         if actual != expected:
             broken.append(
                 AuditAnomaly(

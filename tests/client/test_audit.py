@@ -179,12 +179,25 @@ EC = (
 )
 
 
+UNKNOWN_KIND = DER.replace(b"\x2b\x65\x70", b"\x2b\x65\x7f")
+
+
 @pytest.mark.parametrize(
     "key",
-    ["", "nonsense", "ü", b"short", EC, base64.b64encode(b"x" * 31).decode()],
-    ids=["empty", "nonsense", "no-ascii", "short", "another-curve", "31-bytes"],
+    ["", "nonsense", "ü", b"short", EC, base64.b64encode(b"x" * 31).decode(), None, 5, UNKNOWN_KIND],
+    ids=[
+        "empty",
+        "nonsense",
+        "no-ascii",
+        "short",
+        "another-curve",
+        "31-bytes",
+        "none",
+        "number",
+        "unknown-kind",
+    ],
 )
-def test_what_is_no_key_of_this_kind_is_refused(key: str | bytes) -> None:
+def test_what_is_no_key_of_this_kind_is_refused(key: Any) -> None:
     with pytest.raises(RequestValidationError) as caught:
         verify_checkpoints(POINTS, key)
     assert caught.value.field == "public_key"
@@ -224,6 +237,24 @@ def test_a_signature_over_the_root_alone_counts_and_is_told_apart() -> None:
     by_root = checkpoint(ENTRIES, 9, sign="root")
     assert [(c.valid, c.signed) for c in verify_checkpoints([by_root], PEM)] == [(True, "root")]
     assert [(c.valid, c.signed) for c in verify_checkpoints([POINTS[0]], PEM)] == [(True, "checkpoint")]
+
+
+def test_what_the_host_signed_for_another_purpose_is_no_root() -> None:
+    """A root has 32 bytes: else the text of a good checkpoint, signed by the host, would pass for the root of any."""
+    good = POINTS[0]
+    document = {name: value for name, value in good.items() if name != "signature"}
+    forged = {**good, "atSequence": 10**6, "merkleRoot": canonical_json(document).hex()}
+    assert verify_checkpoints([forged], PEM)[0].reason == "signature"
+    spaced = checkpoint(ENTRIES, 9, sign="root")
+    assert verify_checkpoints([{**spaced, "merkleRoot": f" {spaced['merkleRoot']}"}], PEM)[0].valid is False
+
+
+@pytest.mark.parametrize("entry", [{"n": float("nan")}, {"n": b""}, 7, None], ids=str)
+def test_entries_that_are_no_json_are_told_as_such(entry: Any) -> None:
+    for check in (merkle_root, broken_links, lambda given: verify_checkpoints(POINTS, PEM, entries=given)):
+        with pytest.raises(RequestValidationError) as caught:
+            check([entry, {"prevHash": None}])
+        assert caught.value.field == "entries"
 
 
 def test_checkpoints_must_go_forward() -> None:
