@@ -130,11 +130,23 @@ def test_a_key_that_is_there_twice_is_told_and_the_last_one_counts(read: Any) ->
         ('["NaN",\n -Infinity]', (2, 2), "-Infinity"),
         ("[1e999]", (1, 2), "1e999"),
         ("[0, " + "1" * 5000 + "]", (1, 5), "no number"),
+        ("[0, " + "1" * 400 + "]", (1, 5), "no number"),
         ('["\\ud83d\\ude00",\n "\\ud83d"]', (2, 2), "surrogate"),
         ("[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1), (1, MAX_DEPTH + 1), "levels deep"),
         ("[" * 200_000, None, "levels deep"),
     ],
-    ids=["empty", "comma", "nan", "infinity", "double", "digits", "half-pair", "deep", "very-deep"],
+    ids=[
+        "empty",
+        "comma",
+        "nan",
+        "infinity",
+        "double",
+        "digits",
+        "whole-double",
+        "half-pair",
+        "deep",
+        "very-deep",
+    ],
 )
 def test_text_that_is_no_json_is_told_with_its_place(
     text: str, where: tuple[int, int] | None, rule: str
@@ -161,7 +173,10 @@ def test_text_that_is_no_json_is_told_with_its_place(
         ("a: !vendor 3", (1, 4), "tag"),
         ('a: "\\ud800"', (1, 4), "nothing that JSON has"),
         ('"\\ud800": 1', (1, 1), "put it in quotes"),
-        ("a: \0", None, "is not YAML"),
+        ("a: \0", (1, 4), "is not YAML"),
+        ("a: " + "1" * 400, (1, 4), "nothing that JSON has"),
+        ("a:\n  <<: 5", (2, 7), "refers to no object"),
+        ("a: &a {<<: *a}", (1, 8), "merge"),
     ],
 )
 def test_yaml_that_stands_for_no_json_is_told_with_its_place(
@@ -191,6 +206,29 @@ def test_a_few_lines_of_yaml_that_stand_for_a_billion_values_are_refused() -> No
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
     with pytest.raises(SourceError, match="more than 100000 values"):
         read_yaml("\n".join(lines))
+
+
+def test_a_few_lines_of_yaml_that_merge_a_billion_keys_are_refused() -> None:
+    """The same bound: what ``<<`` lays in is held against it before it is there."""
+    deep = "{key: 1}"
+    for number in range(40):
+        deep = f"{{<<: [&a{number} {deep}, *a{number}]}}"
+    wide = (
+        f"a: &a {{{', '.join(f'key{n}: 1' for n in range(1000))}}}\nb: {{<<: [{', '.join(['*a'] * 5000)}]}}"
+    )
+    for text in (deep, wide):
+        with pytest.raises(SourceError, match="more than 100000 values"):
+            read_yaml(text)
+
+
+def test_of_two_merges_that_have_a_key_the_first_one_counts() -> None:
+    """As YAML has it, whatever the installed PyYAML does; nothing of it is a key that is written twice."""
+    source = read_yaml(
+        "a: &a {k: 1}\nb: &b {k: 2, z: 3}\nc: &c\n  <<: [*a, *b]\n  z: 4\nd: [*c, *c]\ne: {<<: *c}\n"
+    )
+    assert source.value["c"] == {"k": 1, "z": 4} == source.value["e"]
+    assert source.value["d"] == [source.value["c"]] * 2
+    assert source.repeated == ()
 
 
 def test_an_empty_yaml_file_is_null() -> None:

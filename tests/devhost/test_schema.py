@@ -28,6 +28,7 @@ TREE = {
     ("schema", "good", "bad", "path"),
     [
         ({"type": "integer"}, 1.0, 1.5, ""),
+        ({"type": "integer"}, 10**400, 0.5, ""),
         ({"type": "number"}, 1, True, ""),
         ({"type": ["string", "null"]}, None, 1, ""),
         ({"const": [1]}, [1.0], [True], ""),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -96,7 +97,7 @@ def read_json(text: str) -> Source:
         assert source.position(("id",)) == (1, 2)
     """
     try:
-        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+        value = _decode(text)
     except json.JSONDecodeError as error:
         raise SourceError(f"is not JSON: {error.msg}", Position(error.lineno, error.colno)) from None
     except RecursionError:
@@ -179,7 +180,7 @@ def _odd_number(text: str) -> SourceError:
     """What to say of the first number that Python's reader takes, or fails to, and JSON does not have."""
     for token in _TOKEN.finditer(text):
         try:
-            json.loads(token[0], parse_constant=_refuse_constant, parse_float=_finite)
+            _decode(token[0])
         except json.JSONDecodeError:
             continue  # a bracket, a comma
         except ValueError:
@@ -195,6 +196,10 @@ def _refuse_half_pairs(text: str) -> None:
             raise SourceError("has half of a surrogate pair, which no other text can carry", position)
 
 
+def _decode(text: str) -> Any:
+    return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_whole)
+
+
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
@@ -204,6 +209,11 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError("too large a number")
     return value
+
+
+def _whole(text: str) -> int:
+    _finite(text)
+    return int(text)
 
 
 # -------------------------------------------------------------------------------------------------------------- YAML
@@ -223,7 +233,9 @@ def read_yaml(text: str) -> Source:
 
     class Loader(yaml.SafeLoader):
         yaml_implicit_resolvers = {  # noqa: RUF012  # the class variable of the base class
-            first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
+            first: [
+                (tag, pattern) for tag, pattern in resolvers if not tag.endswith((":timestamp", ":value"))
+            ]
             for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
         }
 
@@ -241,7 +253,7 @@ def read_yaml(text: str) -> Source:
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         if isinstance(error, SourceError):
             raise
-        raise SourceError(f"is not YAML: {type(error).__name__}") from None
+        raise SourceError(f"is not YAML: {type(error).__name__}", _unreadable_at(error, text)) from None
 
 
 class _YamlReader:
@@ -251,6 +263,7 @@ class _YamlReader:
         self._loader = loader
         self._repeated: list[tuple[Place, Position]] = []
         self._nodes = 0
+        self._written: dict[int, set[Position]] = {}
 
     def read(self, root: Any) -> Source:
         if root is None:
@@ -277,13 +290,13 @@ class _YamlReader:
         is_json = value is None or isinstance(value, bool | int)
         is_json |= isinstance(value, str) and is_encodable(value)
         is_json |= isinstance(value, float) and math.isfinite(value)
+        is_json &= not isinstance(value, int) or abs(value) <= sys.float_info.max
         if not is_json:
             raise SourceError(f"is nothing that JSON has: {node.tag}", position, place)
         return value
 
     def _object(self, node: Any, place: Place, spot: Spot) -> dict[str, Any]:
-        written = {_yaml_position(key) for key, _ in node.value}
-        self._loader.flatten_mapping(node)  # lays in what `<<` refers to
+        written = self._lay_in(node)
         members: dict[str, Any] = {}
         own: set[str] = set()
         for key_node, value_node in node.value:
@@ -299,6 +312,38 @@ class _YamlReader:
             members[key] = self._value(value_node, (*place, key), inner)
         return members
 
+    def _lay_in(self, node: Any) -> set[Position]:
+        """Put what ``<<`` refers to before a mapping's own keys, once; return where its own keys stand.
+
+        PyYAML does it too, but in some versions without bound, and not always with the precedence that YAML has.
+        """
+        if id(node) in self._written:  # aliases lead to one node many times
+            return self._written[id(node)]
+        written = self._written[id(node)] = {_yaml_position(key) for key, _ in node.value}
+        laid_in: list[Any] = []
+        own: list[Any] = []
+        for key, value in node.value:
+            if not key.tag.endswith(":merge"):
+                own.append((key, value))
+                continue
+            for source in reversed(
+                value.value if value.id == "sequence" else [value]
+            ):  # the first one counts
+                if source.id != "mapping":
+                    raise SourceError("has a '<<' that refers to no object", _yaml_position(source))
+                self._lay_in(source)
+                laid_in.extend(source.value)
+                if len(laid_in) > _MAX_YAML_NODES:
+                    raise SourceError(f"has more than {_MAX_YAML_NODES} values", _yaml_position(key))
+        node.value = laid_in + own
+        return written
+
 
 def _yaml_position(node: Any) -> Position:
     return Position(node.start_mark.line + 1, node.start_mark.column + 1)
+
+
+def _unreadable_at(error: Exception, text: str) -> Position | None:
+    """Where the character stands that PyYAML's reader does not take, such as NUL."""
+    offset = getattr(error, "position", None)
+    return _position(_line_starts(text), offset) if isinstance(offset, int) else None
