@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
+import anyio
+import anyio.lowlevel
 import pytest
 
 from openwop import AsyncOpenwopClient, PermissionDeniedError, RequestValidationError, RunConfigurable
@@ -60,6 +63,24 @@ async def test_an_option_that_the_host_does_not_list_is_not_sent(
         {"workflowId": "w", "configurable": {"temperature": 1}},
     ]
     assert len(discovery.requests) == 1
+
+
+async def test_what_was_checked_is_what_is_sent(
+    server: FaultServer, make_client: MakeClient, runs: Route
+) -> None:
+    """While the host is asked who it is, the caller goes on, and may lay other things into what was given."""
+    serve_discovery(server)
+    client = make_client(server, protocol="auto")
+    vendor: dict[str, Any] = {"tone": "formal"}
+    inputs: dict[str, Any] = {"lines": ["one"]}
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(partial(client.runs.create, "w", inputs=inputs, configurable={"acme": vendor}))
+        await anyio.lowlevel.checkpoint()
+        vendor["credentialRef"] = "sk-abcd1234"
+        inputs["lines"].append("two")
+    assert sent(runs) == [
+        {"workflowId": "w", "inputs": {"lines": ["one"]}, "configurable": {"acme": {"tone": "formal"}}}
+    ]
 
 
 async def test_execute_passes_on_what_to_do_with_unlisted_options(
@@ -150,6 +171,14 @@ async def test_a_fork_holds_its_overlay_to_the_same_rules(
     ]
 
 
+def spoiled() -> RunOptions:
+    """Options that were sound when they were made."""
+    options = RunOptions(configurable=RunConfigurable(temperature=1))
+    assert options.configurable is not None
+    options.configurable.temperature = 9
+    return options
+
+
 @pytest.mark.parametrize(
     ("call", "field"),
     [
@@ -158,6 +187,7 @@ async def test_a_fork_holds_its_overlay_to_the_same_rules(
         (lambda c: c.start("w", configurable={"a": 1}, unlisted="drop"), "unlisted"),
         (lambda c: c.start("w", unlisted="drop"), "unlisted"),
         (lambda c: c.runs.fork("r", mode="branch", from_seq=1, overlay={"a": 1}), "overlay.a"),
+        (lambda c: c.runs.fork("r", mode="branch", from_seq=1, overlay=spoiled()), "overlay.configurable.temperature"),
         (lambda c: c.start("w", configurable={"ai.credentialRef": "sk-abcd1234"}), "configurable.ai.credentialRef"),
     ],
 )  # fmt: skip

@@ -25,11 +25,13 @@ KEYS = [
     "SG.0123456789abcdefABCD.x", "dapi0123456789abcdef0123456789abcdef", "whsec_0123456789abcdef0",
     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln", "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9",
     "-----BEGIN PRIVATE KEY-----\nMIIE", "Bearer abc", "bearer\tabc", "Basic dXNlcjpwYXNz", "api_key=abcd",
-    "Authorization: x", '{"apiKey": "x"}', "https://user:hunter2@host.example/", "cred:sk-abcd1234",
+    "Authorization: x", "token: abcd", "token=abcd", "apiKey:abcd", '{"apiKey": "x"}', '{"token":"x"}',
+    "https://user:hunter2@host.example/", "cred:sk-abcd1234",
 ]  # fmt: skip
 REFERENCES = [
     "cred_a3b9c2", "secret_a3b9c2", "0b0e6a1e-52a8-4a45-9c60-3c1a5d1ed5d6", "d41d8cd98f00b204e9800998ecf8427e",
     "vault://team/anthropic", "projects/p/secrets/s/versions/1", "task-sk-list", "my-key", "bearer", "eyJ", "sk-1",
+    "arn:aws:secretsmanager:eu-west-1:123456789012:secret:anthropic-AbCdEf", "secret:anthropic", "token:ci", "key:1",
 ]  # fmt: skip
 
 
@@ -169,10 +171,12 @@ def test_the_newer_name_of_the_model_is_sent_for_a_model_of_a_provider() -> None
         ("ai.credentialRef", lambda key: {"ai": {"credentialRef": key}}),
         ("acme.credentialsRef", lambda key: {"acme.credentialsRef": key}),
         ("acme.auth.apiKey", lambda key: {"acme": {"auth": {"apiKey": key}}}),
+        ("acme.apiKeys.main", lambda key: {"acme.apiKeys": {"main": key}}),
+        ("secrets[0]", lambda key: {"secrets": [key]}),
         ("tokens[0].token", lambda key: {"tokens": [{"token": key}]}),
         ("ai_credential_ref", lambda key: {"ai_credential_ref": key}),
     ],
-    ids=["flat", "nested", "vendor", "deep", "list", "homonym"],
+    ids=["flat", "nested", "vendor", "deep", "keys", "secrets", "list", "homonym"],
 )
 def test_what_looks_like_a_key_is_refused_and_never_repeated(key: str, place: str, wrap: Any) -> None:
     """Raw key material is never sent, and an error that quoted it would put it into a log."""
@@ -192,6 +196,19 @@ def test_a_model_that_is_made_by_hand_refuses_a_key_without_repeating_it() -> No
         with pytest.raises(ValueError, match="never sent") as caught:
             make()
         assert "sk-abcd1234" not in str(caught.value)
+
+
+def test_what_is_set_on_a_model_later_is_checked_when_it_is_used() -> None:
+    """We chose it: a key does not get past the check by being assigned."""
+    options = RunConfigurable(temperature=1, **{"acme.tone": "formal", "max_tokens": 7})
+    assert read(options) == {"temperature": 1, "acme.tone": "formal", "maxTokens": 7}
+    options.ai_credential_ref = "sk-abcd1234"
+    assert refusal(options).field == "configurable.ai.credentialRef"
+    options.ai_credential_ref = None
+    options.temperature = 9
+    assert refusal(options).field == "configurable.temperature"
+    homonym = RunConfigurable.from_wire({"max_tokens": "many"})
+    assert read(homonym) == {"max_tokens": "many"}, "a key is never renamed, here neither"
 
 
 @pytest.mark.parametrize("reference", REFERENCES)
@@ -232,6 +249,13 @@ LISTS = {"configurable": {"temperature": {"type": "number"}, "ai.model": {}, "ac
         ({"configurable": {}}, frozenset()),
         ({"configurable": {"a": {}, "b": {}}}, frozenset("ab")),
         ({"configurable": ["a", "b", 7]}, frozenset("ab")),
+        ({"configurable": []}, frozenset()),
+        ({"configurable": [{"name": "a", "type": "number"}, "b", {"name": 7}]}, frozenset("ab")),
+        ({"configurable": [{"key": "a"}]}, None),
+        ({"configurable": {"supported": True}}, None),
+        ({"configurable": {"supported": False}}, frozenset()),
+        ({"configurable": {"supported": True, "a": {}}}, frozenset("a")),
+        ({"configurable": {"supported": {"type": "boolean"}}}, frozenset({"supported"})),
         ({"configurable": {"type": "object", "properties": {"a": {}}}}, frozenset("a")),
         ({"configurable": {"properties": {}}}, frozenset({"properties"})),
         ({"capabilities": {"configurable": {"a": {}}}}, frozenset("a")),

@@ -69,11 +69,21 @@ def listed_options(capabilities: Capabilities) -> frozenset[str] | None:
         properties = record.get("properties")
         if isinstance(properties, dict) and ("$schema" in record or record.get("type") == "object"):
             record = cast("JsonObject", properties)
+        supported = record.get("supported")
+        if isinstance(supported, bool):  # as other families have it; no option, whose record is an object
+            names = frozenset(record) - {"supported"}
+            return names or (None if supported else names)
         return frozenset(record)
     if isinstance(found, list):
-        names = cast("list[Any]", found)
-        return frozenset(name for name in names if isinstance(name, str))
+        items = cast("list[Any]", found)
+        names = frozenset(name for name in map(_name_in_list, items) if name is not None)
+        return names if names or not items else None  # a list that cannot be read forbids nothing
     return None
+
+
+def _name_in_list(item: Any) -> str | None:
+    name = cast("JsonObject", item).get("name") if isinstance(item, dict) else item
+    return name if isinstance(name, str) else None
 
 
 class _Option(NamedTuple):

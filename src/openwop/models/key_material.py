@@ -27,14 +27,15 @@ _KEY = re.compile(
     )
   | -----BEGIN[ ]                                        # PEM
   | (?i:\b(?:bearer|basic|negotiate)[ \t]+\S)            # an Authorization header
-  | (?i:(?:key|authorization|password|secret|token)["']?\s*[:=])
+  | (?i:(?:authorization|password|(?:api|access|private)[ _-]?key)["']?\s*[:=])
+  | (?i:(?:key|secret|token)(?:["']\s*:|["']?\s*=|:\s))  # not "vault:secret:name", which is how stores name theirs
   | ://[^/?\#\s@:]*:[^/?\#\s@]*@                         # user and password of a URL
     """,
     re.VERBOSE,
 )
 
 # Compared without case and separators, and by how they end: "acme.credential_ref" is a place for a reference too. In
-# the plural they are counters ("maxTokens").
+# the plural, tokens are counted ("maxTokens").
 _CREDENTIAL_ENDINGS = (
     *(
         "credential",
@@ -47,6 +48,16 @@ _CREDENTIAL_ENDINGS = (
         "tokenref",
     ),
     *("apikey", "accesskey", "secretkey", "privatekey", "keyref", "password", "authorization", "bearer"),
+    *(
+        "credentialrefs",
+        "secrets",
+        "secretrefs",
+        "apikeys",
+        "accesskeys",
+        "secretkeys",
+        "privatekeys",
+        "passwords",
+    ),
 )
 _SEPARATORS = str.maketrans("", "", "-_. ")
 

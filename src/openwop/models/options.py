@@ -250,6 +250,9 @@ def _wire_names(model: type[RequestModel]) -> set[str]:
 
 def _with_keys_as_they_are(value: Any, handler: Callable[[Any], Any]) -> Any:
     """Read a JSON object without taking a key for the attribute that happens to have its name."""
+    if isinstance(value, RunConfigurable):
+        # Its attributes may have been set since it was checked, and what is sent must be what is checked here.
+        value = value.model_dump(by_alias=True, exclude_unset=True, warnings=False)
     if not isinstance(value, dict):
         return handler(value)
     options = cast("JsonObject", value)

@@ -23,8 +23,10 @@ def plain(value: Any) -> Any:
 
 def overlay_options(overlay: RunOptions | Mapping[str, Any] | None) -> RunOptions | None:
     """The ``overlay`` argument of a fork as options; errors name places in it."""
-    if overlay is None or isinstance(overlay, RunOptions):
-        return overlay
+    if overlay is None:
+        return None
+    if isinstance(overlay, RunOptions):  # checked again: its attributes may have been set since
+        overlay = {name: getattr(overlay, name) for name in overlay.model_fields_set}
     given = {**overlay}
     if "configurable" in given:
         given["configurable"] = plain(given["configurable"])
@@ -44,6 +46,9 @@ async def fit_options(
     check_unlisted(unlisted)
     if options.configurable is None:
         return options
+    # Until it is sent, the caller goes on, and may lay other things into the dicts and lists that were given.
+    options = options.model_copy(deep=True)
+    assert options.configurable is not None
     await session.ready()
     capabilities = session.shared.capabilities
     if capabilities is None:
