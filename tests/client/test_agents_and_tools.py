@@ -319,15 +319,20 @@ async def test_hosts_that_leave_out_or_add_are_read(server: FaultServer, odd: As
         "canaryPercent": "all",
     }
     server.on(
-        "GET", "/v1/agents/{id}/deployments", json_response(200, [deployment]), json_response(200, None)
-    )
+        "GET", "/v1/agents/{id}/deployments", json_response(200, [deployment]), json_response(200, None),
+        json_response(200, {"deployments": [deployment], "total": 1, "nextCursor": None}),
+        json_response(200, {"deployments": [deployment], "nextCursor": "more"}),
+        json_response(200, {"deployments": [deployment, {}]}),
+        json_response(200, {"error": "x"}),
+    )  # fmt: skip
     entry = {
         "rosterId": "ada",
         "persona": "Ada",
         "agentRef": {"agentId": "a.b", "version": "1", "channel": "c"},
     }
     server.on("GET", "/v1/agents/roster", json_response(200, [entry]))
-    server.on("GET", "/v1/agents/org-chart", json_response(200, {"departments": [{"departmentId": "d"}]}))
+    chart_answers = ({"departments": [{"departmentId": "d"}]}, {"departments": None})
+    server.on("GET", "/v1/agents/org-chart", *(json_response(200, answer) for answer in chart_answers))
     (read,) = (await odd.agents.list()).agents
     assert (read.agent_id, read.persona, read.tool_allowlist, read.memory_shape) == ("a.b", "", [], None)
     assert read.model_extra == {"x-acme": 1, "memoryShape": "[REDACTED]"}
@@ -335,11 +340,16 @@ async def test_hosts_that_leave_out_or_add_are_read(server: FaultServer, odd: As
     (record,) = await odd.agents.deployments("a.b")
     assert (record.state, record.channels, record.canary_percent) == ("retired", [], None)
     assert await odd.agents.deployments("a.b") == []
+    assert await odd.agents.deployments("a.b") == [record], "in an object, too"
+    for _ in ("a list that goes on elsewhere", "an item that is none", "no list"):
+        with pytest.raises(ResponseDecodeError):
+            await odd.agents.deployments("a.b")
     roster = await odd.agents.roster()
     assert (roster.roster[0].enabled, roster.total) == (True, None)
     assert roster.roster[0].agent_ref is not None
     chart = await odd.agents.org_chart()
     assert (chart.departments[0].department_id, chart.members, chart.owner) == ("d", [], None)
+    assert (await odd.agents.org_chart()).departments == []
 
 
 @pytest.mark.parametrize("document", [{"agents": {}}, {}, "text", {"agents": [{"persona": "x"}]}])

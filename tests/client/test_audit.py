@@ -145,6 +145,7 @@ async def test_a_host_that_does_not_say_so_has_proved_nothing(
         json_response(200, {}),
         json_response(200, {"chainValid": None, "checkpoints": None, "anomalies": [anomaly], "x-more": 1}),
         json_response(200, {"chainValid": True, "checkpoints": [{"atSequence": 4}, *POINTS]}),
+        json_response(200, {"chainValid": True, "checkpoints": [*POINTS, None, "[REDACTED]"], "anomalies": ["x"]}),
         json_response(200, []),
     )  # fmt: skip
     silent = await client.audit.verify(0, 9)
@@ -159,6 +160,10 @@ async def test_a_host_that_does_not_say_so_has_proved_nothing(
     partly = await client.audit.verify(0, 29)
     checks = verify_checkpoints(partly.checkpoints, PEM)
     assert [check.reason for check in checks] == ["incomplete", None, None, None]
+    masked = await client.audit.verify(0, 29)
+    checks = verify_checkpoints(masked.checkpoints, PEM)
+    assert [check.reason for check in checks] == [None, None, None, "incomplete", "incomplete"]
+    assert len(masked.anomalies) == 1
     with pytest.raises(ResponseDecodeError, match="verifyAuditLog"):
         await client.audit.verify(0, 9)
 

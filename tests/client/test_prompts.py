@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator, Iterator
@@ -398,7 +399,13 @@ async def test_templates_that_leave_out_almost_everything_are_read(
     server: FaultServer, odd: AsyncOpenwopClient
 ) -> None:
     items = [{"templateId": "a", "kind": "poem", "meta": "[REDACTED]", "variables": [{"name": "v"}]}]
-    server.on("GET", "/v1/prompts", json_response(200, {"items": items, "nextCursor": None}))
+    server.on(
+        "GET",
+        "/v1/prompts",
+        json_response(200, {"items": items, "nextCursor": None}),
+        json_response(200, items),
+    )
+    assert [found.template_id async for found in odd.prompts.list().items()] == ["a"]
     (template,) = [found async for found in odd.prompts.list().items()]
     assert (template.kind, template.text, template.meta) == ("poem", "", None)
     assert template.variables == [PromptVariable(name="v")]
@@ -449,6 +456,21 @@ async def test_a_host_that_renders_elsewhere_is_asked_there_but_nobody_else_gets
     async with AsyncOpenwopClient(server.base_url, "hk_test") as client:
         await client.prompts.render("prompt:a", {})
     assert server.requests[-1].target == target
+
+
+async def test_values_that_are_changed_while_the_host_is_asked_are_sent_as_they_were_checked(
+    server: FaultServer,
+) -> None:
+    serve_discovery(server, prompts={"supported": True, "endpointsSupported": True})
+    server.on("POST", "/v1/prompts:render", json_response(200, RENDERED))
+    key = "hk_" + "live_abcdef"
+    values: dict[str, Any] = {"lines": ["one"]}
+    async with AsyncOpenwopClient(server.base_url, "hk_test", protocol="auto", max_retries=0) as client:
+        call = asyncio.create_task(client.prompts.render("prompt:mine", values))
+        await asyncio.sleep(0)
+        values["lines"].append(key)
+        await call
+    assert json.loads(server.requests[-1].body)["variables"] == {"lines": ["one"]}
 
 
 async def test_a_template_that_is_not_there_is_no_family_that_is_not_there(

@@ -216,6 +216,8 @@ async def test_annotations_of_other_shapes_are_read(server: FaultServer, odd: As
         ], "next": 3}),
         json_response(200, {}),
         json_response(200, {"annotations": None}),
+        json_response(200, {"annotations": [None, {"annotationId": "a"}, "[REDACTED]"]}),
+        json_response(200, [{"annotationId": "a"}, "[REDACTED]"]),
         json_response(200, "none"),
     )  # fmt: skip
     assert [a.annotation_id for a in await odd.runs.annotations("r")] == ["a"]
@@ -224,6 +226,9 @@ async def test_annotations_of_other_shapes_are_read(server: FaultServer, odd: As
     assert (later.model_extra, masked.model_extra) == ({"actor": "[REDACTED]"}, {"signal": "[REDACTED]"})
     assert await odd.runs.annotations("r") == []
     assert await odd.runs.annotations("r") == []
+    null, good, masked = await odd.runs.annotations("r")
+    assert (null.annotation_id, good.annotation_id, masked.model_extra) == ("", "a", {"value": "[REDACTED]"})
+    assert [a.annotation_id for a in await odd.runs.annotations("r")] == ["a", ""]
     with pytest.raises(ResponseDecodeError, match="listAnnotations"):
         await odd.runs.annotations("r")
 
@@ -330,6 +335,8 @@ async def test_a_parent_that_may_not_be_seen_is_not_taken_for_none(
     masked = (await odd.runs.ancestors("c"))[-1]
     assert masked.parent is not None
     assert (masked.parent.run_id, masked.parent.model_extra) == ("", {"parent": "[REDACTED]"})
+    server.on("GET", "/v1/runs/d/ancestry", json_response(200, {"runId": "d", "parent": [{"runId": "e"}]}))
+    assert (await odd.runs.ancestry("d")).parent is not None
     with pytest.raises(NotFoundError):
         await odd.runs.ancestors("b")
 
@@ -522,7 +529,12 @@ async def test_a_partial_bundle_says_so_and_where_to_go_on(client: AsyncOpenwopC
 async def test_bundles_of_older_hosts_are_read(server: FaultServer, odd: AsyncOpenwopClient) -> None:
     """``seq`` and ``data``, null for absent, another status, no host, nothing but the run: all of it is a bundle."""
     run = snapshot_doc("waiting-clarification", endedAt=None, error=None, currentNodeId=None)
-    events = [{"seq": 0, "type": "run.started", "data": {"a": 1}}, {"sequence": None, "type": "note"}, {}]
+    events = [
+        {"seq": 0, "type": "run.started", "data": {"a": 1}},
+        {"sequence": None, "type": "note"},
+        {},
+        None,
+    ]
     bundle = {
         "bundleVersion": "1", "run": run, "events": events, "spans": [{"name": "openwop.run", "kind": "internal"}],
         "metrics": {"openwopCost": None, "eventCount": 3}, "redactionApplied": True, "redactionMode": "hash",
@@ -533,7 +545,7 @@ async def test_bundles_of_older_hosts_are_read(server: FaultServer, odd: AsyncOp
     )
     found = await odd.runs.debug_bundle("r")
     assert [(event.sequence, event.type, event.payload) for event in found.events] == [
-        (0, "run.started", {"a": 1}), (None, "note", None), (None, "", None),
+        (0, "run.started", {"a": 1}), (None, "note", None), (None, "", None), (None, "", None),
     ]  # fmt: skip
     assert (found.last_sequence, found.run.status, found.redaction_mode) == (
         0,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from openwop.models.base import RequestModel, TolerantModel, in_object
 
@@ -192,6 +192,11 @@ class OrgChart(TolerantModel):
     owner: AgentOwner | None = None
     departments: list[OrgDepartment]
     members: list[OrgMember] = Field(default_factory=list[OrgMember])
+
+    @field_validator("departments", mode="before")
+    @classmethod
+    def _null_is_empty(cls, value: Any) -> Any:
+        return [] if value is None else value
 
 
 class DepartmentView(TolerantModel):

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated
 
-from openwop.models.base import TolerantModel
+from pydantic import BeforeValidator, Field
+
+from openwop.models.base import TolerantModel, each_an_object
 
 __all__ = ["AuditAnomaly", "AuditCheckpoint", "AuditVerifyResult"]
+
+
+# What cannot be read must not leave the list: a checkpoint less to check would be one that fits.
+_EachOnItsOwn = BeforeValidator(each_an_object)
 
 
 class AuditCheckpoint(TolerantModel):
@@ -45,5 +51,7 @@ class AuditVerifyResult(TolerantModel):
     """``False`` also when the host left it out: silence proves nothing."""
     checkpoints_valid: bool | None = None
     """Only that the signatures are good; ``None`` when the host does not tell the two apart."""
-    checkpoints: list[AuditCheckpoint] = Field(default_factory=list[AuditCheckpoint])
-    anomalies: list[AuditAnomaly] = Field(default_factory=list[AuditAnomaly])
+    checkpoints: Annotated[list[AuditCheckpoint], _EachOnItsOwn] = Field(
+        default_factory=list[AuditCheckpoint]
+    )
+    anomalies: Annotated[list[AuditAnomaly], _EachOnItsOwn] = Field(default_factory=list[AuditAnomaly])

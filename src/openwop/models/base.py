@@ -35,6 +35,7 @@ __all__ = [
     "WireModel",
     "check",
     "check_document",
+    "each_an_object",
     "in_object",
     "load",
     "load_list",
@@ -188,6 +189,18 @@ def in_object(name: str, value: Any) -> Any:
     return {**record, name: []} if record is not None and record.get(name, ...) is None else value
 
 
+def each_an_object(value: Any) -> Any:
+    """A list with an object in place of each item that is none (``{"value": item}``); anything else as it is.
+
+    For lists of models that can be read without any field: an item that is masked or ``null`` costs itself, not the
+    items beside it, and still counts.
+    """
+    if not isinstance(value, list):
+        return value
+    items = cast("list[Any]", value)
+    return [item if isinstance(item, dict | BaseModel) else {"value": item} for item in items]
+
+
 def load(model: type[ModelT], content: bytes) -> ModelT:
     """Read ``content`` (JSON text) as ``model``; :class:`ModelMismatch` names the first field that does not fit."""
     try:
@@ -199,12 +212,29 @@ def load(model: type[ModelT], content: bytes) -> ModelT:
 def load_list(model: type[ModelT], content: bytes) -> list[ModelT]:
     """Read ``content`` (JSON text) as an array of ``model``; ``null``, as some languages write an empty one, is empty.
 
+    An object with one list in it is read as that list, unless it says that the list goes on elsewhere.
+
     :class:`ModelMismatch` names the first place that does not fit, such as ``2.agentId``.
     """
     try:
         return cast("list[ModelT]", _list_reader(model).validate_json(content) or [])
     except ValidationError as error:
+        inner = _only_list_in(content)
+        if inner is None:
+            raise mismatch(error) from None
+    try:
+        return cast("list[ModelT]", _list_reader(model).validate_python(inner))
+    except ValidationError as error:
         raise mismatch(error) from None
+
+
+def _only_list_in(content: bytes) -> list[Any] | None:
+    try:
+        wrapper = as_object(parse_json(content)) or {}
+    except ModelMismatch:
+        return None
+    lists = [cast("list[Any]", item) for item in wrapper.values() if isinstance(item, list)]
+    return lists[0] if len(lists) == 1 and wrapper.get("nextCursor") is None else None
 
 
 @cache

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from openwop.models.base import JsonObject, RequestModel, TolerantModel
+from openwop.models.base import JsonObject, RequestModel, TolerantModel, in_object
 from openwop.models.checks import check_date_time, check_json, encode
 
 __all__ = [
@@ -128,10 +128,10 @@ class PromptPage(TolerantModel):
     items: list[PromptTemplate]
     next_cursor: str | None = None
 
-    @field_validator("items", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _null_is_empty(cls, value: Any) -> Any:
-        return [] if value is None else value
+    def _accept_the_list_alone(cls, value: Any) -> Any:
+        return in_object("items", value)
 
     @field_validator("next_cursor", mode="before")
     @classmethod

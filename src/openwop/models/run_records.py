@@ -8,9 +8,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import AliasChoices, Field, field_validator, model_validator
+from pydantic import AliasChoices, BeforeValidator, Field, field_validator, model_validator
 
-from openwop.models.base import JsonObject, RequestModel, TolerantModel
+from openwop.models.base import JsonObject, RequestModel, TolerantModel, each_an_object
 from openwop.models.runs import RunCost, RunSnapshot
 
 __all__ = [
@@ -34,6 +34,9 @@ __all__ = [
     "RunParent",
     "SafetyFinding",
 ]
+
+
+_EachOnItsOwn = BeforeValidator(each_an_object)
 
 
 class AnnotationSignal(RequestModel):
@@ -119,7 +122,7 @@ class Annotation(TolerantModel):
 class AnnotationList(TolerantModel):
     """All annotations of a run."""
 
-    annotations: list[Annotation] = Field(default_factory=list[Annotation])
+    annotations: Annotated[list[Annotation], _EachOnItsOwn] = Field(default_factory=list[Annotation])
 
     @model_validator(mode="before")
     @classmethod
@@ -149,7 +152,7 @@ class RunAncestry(TolerantModel):
     @classmethod
     def _masked_is_not_absent(cls, value: Any) -> Any:
         # A parent that may not be shown must not read as if there were none.
-        return {"parent": value} if isinstance(value, str) else value
+        return value if value is None or isinstance(value, dict | RunParent) else {"parent": value}
 
 
 class SafetyFinding(TolerantModel):
@@ -168,7 +171,9 @@ class EvalTaskResult(TolerantModel):
     cost_usd: float | None = None
     latency_ms: int | None = None
     schema_valid: bool | None = None
-    safety_findings: list[SafetyFinding] = Field(default_factory=list[SafetyFinding])
+    safety_findings: Annotated[list[SafetyFinding], _EachOnItsOwn] = Field(
+        default_factory=list[SafetyFinding]
+    )
 
 
 class EvalRegression(TolerantModel):
@@ -193,7 +198,7 @@ class EvalSummary(TolerantModel):
     task_count: int | None = None
     passed_count: int | None = None
     total_cost_usd: float | None = None
-    tasks: list[EvalTaskResult] = Field(default_factory=list[EvalTaskResult])
+    tasks: Annotated[list[EvalTaskResult], _EachOnItsOwn] = Field(default_factory=list[EvalTaskResult])
     regression: EvalRegression | None = None
 
 
@@ -250,8 +255,8 @@ class DebugBundle(TolerantModel):
     generated_at: datetime | None = None
     host: BundleHost | None = None
     run: RunSnapshot
-    events: list[BundleEvent] = Field(default_factory=list[BundleEvent])
-    spans: list[BundleSpan] = Field(default_factory=list[BundleSpan])
+    events: Annotated[list[BundleEvent], _EachOnItsOwn] = Field(default_factory=list[BundleEvent])
+    spans: Annotated[list[BundleSpan], _EachOnItsOwn] = Field(default_factory=list[BundleSpan])
     metrics: BundleMetrics | None = None
     redaction_applied: bool | None = None
     """Whether something was masked; ``None`` when the host does not say."""

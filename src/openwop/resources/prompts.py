@@ -285,7 +285,7 @@ class AsyncPrompts(AsyncResource):
             _refuse_secrets("ref.variable_overrides", target.variable_overrides, secrets)
         request = body(
             RenderPromptRequest, ref=target, variables=dict(variables), content_trust=content_trust
-        )
+        ).model_copy(deep=True)  # what was checked is what is sent, whatever the caller does meanwhile
         await self._session.ready()
         return await self._call(self._render_operation(), body=request, timeout=timeout)
 
