@@ -331,6 +331,17 @@ def test_a_cycle_is_told_once_at_the_edge_that_closes_it(
     assert dict(told) == {field: f"closes a cycle: {circle}" for field, circle in circles.items()}
 
 
+def test_of_a_long_cycle_only_the_ends_are_told(tmp_path: Path) -> None:
+    """Thousands of edges that lead back would else be told in a text of many megabytes."""
+    names = [f"n{number}" for number in range(2000)]
+    edges = [edge(*ends) for ends in (*pairwise(names), *((name, "n0") for name in names))]
+    told = found(tmp_path, nodes=[node(name) for name in names], edges=edges)
+    rules = [rule for field, rule in told if field.startswith("edges[") and rule.startswith("closes")]
+    assert len(rules) == 2000
+    assert "closes a cycle: n0 -> n1 -> n2 -> … -> n1997 -> n1998 -> n1999 -> n0" in rules
+    assert max(map(len, rules)) < 250
+
+
 def test_an_input_that_waits_for_a_later_node_closes_a_cycle_too(tmp_path: Path) -> None:
     """We chose it: such a run could never go on; an input that is optional does not wait."""
     waits = {"type": "connection", "nodeId": "b", "outputKey": "o"}

@@ -44,6 +44,8 @@ TREE = {
         ({"minItems": 1, "maxItems": 2}, [1], [], ""),
         ({"maxItems": 2}, [1], [1, 2, 3], ""),
         ({"uniqueItems": True}, [1, True], [1, 1.0], ""),
+        ({"uniqueItems": True}, [None, 0, False, "", [], {}, [1], [True]], [{"a": 1}, 1, {"a": 1.0}], ""),
+        ({"uniqueItems": True, "maxItems": 100_000}, list(range(100_000)), [*range(90_000), 0], ""),
         ({"items": {"type": "string"}}, ["a"], ["a", 1], "[1]"),
         ({"properties": {"a": {"type": "string"}}}, {"b": 1}, {"a": 1}, "a"),
         ({"required": ["a"]}, {"a": None}, {}, "a"),

@@ -173,11 +173,26 @@ def _array(value: list[Any], schema: JsonObject, place: Place, root: JsonObject)
         yield SchemaViolation(place, f"must have at least {schema['minItems']} item(s)")
     if len(value) > schema.get("maxItems", len(value)):
         yield SchemaViolation(place, f"must have at most {schema['maxItems']} items")
-    if schema.get("uniqueItems") and any(_same(a, b) for i, a in enumerate(value) for b in value[:i]):
+    if schema.get("uniqueItems") and _has_twins(value):
         yield SchemaViolation(place, "must not have the same item twice")
     if "items" in schema:
         for index, item in enumerate(value):
             yield from violations(item, schema["items"], (*place, index), root)
+
+
+def _has_twins(items: list[Any]) -> bool:
+    scalars: set[tuple[bool, Any]] = set()
+    others: list[Any] = []
+    for item in items:
+        if isinstance(item, dict | list):
+            if any(_same(item, other) for other in others):
+                return True
+            others.append(item)
+        elif (key := (isinstance(item, bool), item)) in scalars:  # to Python, True is 1
+            return True
+        else:
+            scalars.add(key)
+    return False
 
 
 def _object(

@@ -19,6 +19,7 @@ Problem = tuple[Place, str]
 
 _NO_AGE = ("replace", "merge", "counter")
 """Reducers that keep no entries, so that there is nothing to grow old (``channels-and-reducers.md``)."""
+_MOST_SHOWN = 20
 _DEFAULT_TYPES = {
     **dict.fromkeys(("append", "votes", "feedback", "message"), "array"),
     "merge": "object",
@@ -168,21 +169,26 @@ def _back_arrows(order: list[str], arrows: Mapping[str, list[_Arrow]]) -> Iterat
         if start in done:
             continue
         path = [start]  # walked by hand: a long chain of nodes would be too deep for calls
-        on_path = {start}
+        on_path = {start: 0}
         ways = [iter(arrows[start])]
         while ways:
             arrow = next(ways[-1], None)
             if arrow is None:
                 ways.pop()
-                on_path.discard(path[-1])
-                done.add(path.pop())
+                done.add(path[-1])
+                del on_path[path.pop()]
             elif arrow.target in on_path:
-                circle = [*path[path.index(arrow.target) :], arrow.target]
-                yield arrow.place, f"closes a cycle: {' -> '.join(circle)}"
+                yield arrow.place, f"closes a cycle: {_circle(path, on_path[arrow.target])}"
             elif arrow.target not in done:
+                on_path[arrow.target] = len(path)
                 path.append(arrow.target)
-                on_path.add(arrow.target)
                 ways.append(iter(arrows[arrow.target]))
+
+
+def _circle(path: list[str], start: int) -> str:
+    """The nodes from ``start`` on and back to it; of a long circle, only its ends."""
+    shown = path[start:] if len(path) - start <= _MOST_SHOWN else [*path[start : start + 3], "…", *path[-3:]]
+    return " -> ".join([*shown, path[start]])
 
 
 def _channel(place: Place, channel: JsonObject) -> Iterator[Problem]:
@@ -201,6 +207,7 @@ def _channel(place: Place, channel: JsonObject) -> Iterator[Problem]:
 
 
 def _channel_triggers(parts: _Parts) -> Iterator[Problem]:
+    channels = parts.channels.keys()
     for place, trigger in parts.triggers:
         if trigger.get("type") != "channel-write":
             continue
@@ -209,4 +216,4 @@ def _channel_triggers(parts: _Parts) -> Iterator[Problem]:
             yield violation.place, violation.rule
         if isinstance(config, dict):
             name = cast("JsonObject", config).get("channel")
-            yield from _unknown((*place, "config", "channel"), name, set(parts.channels), "channel")
+            yield from _unknown((*place, "config", "channel"), name, channels, "channel")
