@@ -427,12 +427,23 @@ def test_options_that_fit_pass_and_so_does_anything_without_a_schema() -> None:
     workflow(None).check_configurable()
 
 
+def nested(levels: int) -> dict[str, Any]:
+    """A schema inside of schemas."""
+    schema: dict[str, Any] = {}
+    for _ in range(levels):
+        schema = {"not": schema}
+    return schema
+
+
 @pytest.mark.parametrize(
     ("schema", "field"),
     [
         ({"type": "strange"}, "configurableSchema.type"),
         ({"$ref": "https://host.invalid/schema.json"}, "configurableSchema"),
         ({"$ref": "#/nowhere"}, "configurableSchema"),
+        ({"$ref": "#"}, "configurableSchema"),
+        ({"$id": "http://[bad", "$ref": "other"}, "configurableSchema"),
+        ({"$defs": {"deep": nested(5000)}}, "configurableSchema"),
     ],
 )
 def test_a_schema_that_cannot_be_used_is_told_and_nothing_is_fetched(schema: Any, field: str) -> None:
@@ -440,6 +451,11 @@ def test_a_schema_that_cannot_be_used_is_told_and_nothing_is_fetched(schema: Any
     with pytest.raises(RequestValidationError) as caught:
         workflow(schema).check_configurable({})
     assert caught.value.field == field
+
+
+def test_a_number_that_a_schema_cannot_be_held_against_is_told() -> None:
+    with pytest.raises(RequestValidationError, match="cannot be used for checking"):
+        workflow({"properties": {"n": {"multipleOf": 0.1}}}).check_configurable({"n": 10**400})
 
 
 def test_a_long_rule_is_cut() -> None:

@@ -50,6 +50,8 @@ def _first_problem(schema: Mapping[str, Any], options: JsonObject) -> tuple[str,
     except jsonschema.SchemaError as error:
         place = dotted(("configurableSchema", *error.absolute_path))
         return place, f"is no JSON Schema: {_rule(error)}"
+    except RecursionError:
+        return "configurableSchema", "is nested too deep to be checked with"
     # With a registry of its own, and so without what jsonschema does by default: to fetch references from the network.
     validator = kind(schema, registry=referencing.Registry())
     try:
@@ -58,6 +60,9 @@ def _first_problem(schema: Mapping[str, Any], options: JsonObject) -> tuple[str,
         )
     except referencing.exceptions.Unresolvable:
         return "configurableSchema", "refers to a schema that is not in it, so nothing can be checked with it"
+    except (RecursionError, ValueError, ArithmeticError) as error:
+        # A reference to itself, an address that is none, a number beyond a double: jsonschema passes them through.
+        return "configurableSchema", f"cannot be used for checking: {type(error).__name__}"
     return (_field(errors[0]), _rule(errors[0])) if errors else None
 
 
