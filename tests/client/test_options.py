@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
-import anyio
-import anyio.lowlevel
 import pytest
 
 from openwop import AsyncOpenwopClient, PermissionDeniedError, RequestValidationError, RunConfigurable
 from openwop.devhost import DevHost
 from openwop.models.runs import RunOptions
-from support.clients import MakeClient, serve_discovery
+from support.clients import DISCOVERY, MakeClient, serve_discovery
 from support.fault_server import FaultServer, Route, json_response
 
 pytestmark = pytest.mark.anyio
@@ -69,15 +66,17 @@ async def test_what_was_checked_is_what_is_sent(
     server: FaultServer, make_client: MakeClient, runs: Route
 ) -> None:
     """While the host is asked who it is, the caller goes on, and may lay other things into what was given."""
-    serve_discovery(server)
-    client = make_client(server, protocol="auto")
     vendor: dict[str, Any] = {"tone": "formal"}
     inputs: dict[str, Any] = {"lines": ["one"]}
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(partial(client.runs.create, "w", inputs=inputs, configurable={"acme": vendor}))
-        await anyio.lowlevel.checkpoint()
+
+    def change_and_answer(_: Any) -> Any:
         vendor["credentialRef"] = "sk-abcd1234"
         inputs["lines"].append("two")
+        return json_response(200, DISCOVERY)
+
+    server.on("GET", "/.well-known/openwop", change_and_answer)
+    client = make_client(server, protocol="auto")
+    await client.runs.create("w", inputs=inputs, configurable={"acme": vendor})
     assert sent(runs) == [
         {"workflowId": "w", "inputs": {"lines": ["one"]}, "configurable": {"acme": {"tone": "formal"}}}
     ]
