@@ -16,7 +16,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -177,7 +177,7 @@ def _roots(entries: Iterable[Mapping[str, Any]], wanted: set[int | None]) -> dic
 
 
 @contextmanager
-def _entries_are_json() -> Iterator[None]:
+def _entries_are_json() -> Generator[None]:
     """Say of entries that have no canonical spelling (``NaN``, no object at all) which argument they came in."""
     try:
         yield

@@ -310,7 +310,13 @@ async def test_hosts_that_leave_out_or_add_are_read(server: FaultServer, odd: As
         "memoryShape": "[REDACTED]",
         "x-acme": 1,
     }
-    server.on("GET", "/v1/agents", json_response(200, [agent]), json_response(200, {"agents": None}))
+    server.on(
+        "GET",
+        "/v1/agents",
+        json_response(200, [agent]),
+        json_response(200, {"agents": None}),
+        json_response(200, None),
+    )
     deployment = {
         "agentId": "a.b",
         "version": "1",
@@ -336,6 +342,7 @@ async def test_hosts_that_leave_out_or_add_are_read(server: FaultServer, odd: As
     (read,) = (await odd.agents.list()).agents
     assert (read.agent_id, read.persona, read.tool_allowlist, read.memory_shape) == ("a.b", "", [], None)
     assert read.model_extra == {"x-acme": 1, "memoryShape": "[REDACTED]"}
+    assert (await odd.agents.list()).agents == []
     assert (await odd.agents.list()).agents == []
     (record,) = await odd.agents.deployments("a.b")
     assert (record.state, record.channels, record.canary_percent) == ("retired", [], None)

@@ -335,6 +335,9 @@ async def test_a_parent_that_may_not_be_seen_is_not_taken_for_none(
     masked = (await odd.runs.ancestors("c"))[-1]
     assert masked.parent is not None
     assert (masked.parent.run_id, masked.parent.model_extra) == ("", {"parent": "[REDACTED]"})
+    for parent in ("..", "x" * 300, ""):
+        server.on("GET", "/v1/runs/e/ancestry", ancestry("e", parent))
+        assert len(await odd.runs.ancestors("e")) == 1, "no id that could be asked about"
     server.on("GET", "/v1/runs/d/ancestry", json_response(200, {"runId": "d", "parent": [{"runId": "e"}]}))
     assert (await odd.runs.ancestry("d")).parent is not None
     with pytest.raises(NotFoundError):

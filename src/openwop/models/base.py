@@ -185,6 +185,8 @@ def in_object(name: str, value: Any) -> Any:
     """``value`` as an object with a list called ``name``: hosts send the list alone, or ``null`` for an empty one."""
     if isinstance(value, list):
         return {name: cast("list[Any]", value)}
+    if value is None:
+        return {name: []}
     record = as_object(value)
     return {**record, name: []} if record is not None and record.get(name, ...) is None else value
 

@@ -184,7 +184,7 @@ def _has_twins(items: list[Any]) -> bool:
     scalars: set[tuple[bool, Any]] = set()
     others: list[Any] = []
     for item in items:
-        if isinstance(item, dict | list):
+        if _is_object(item) or _is_array(item):
             if any(_same(item, other) for other in others):
                 return True
             others.append(item)

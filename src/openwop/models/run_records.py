@@ -152,7 +152,9 @@ class RunAncestry(TolerantModel):
     @classmethod
     def _masked_is_not_absent(cls, value: Any) -> Any:
         # A parent that may not be shown must not read as if there were none.
-        return value if value is None or isinstance(value, dict | RunParent) else {"parent": value}
+        given: object = value
+        readable = given is None or isinstance(given, dict | RunParent)
+        return value if readable else {"parent": value}
 
 
 class SafetyFinding(TolerantModel):

@@ -10,6 +10,7 @@ from openwop import models
 from openwop._core import operations as ops
 from openwop._core.options import Unlisted
 from openwop.errors import NotFoundError, RequestValidationError, ResponseDecodeError
+from openwop.models.checks import check_id
 from openwop.models.options import RunConfigurable
 from openwop.models.runs import CreateRunRequest, RunCreated
 from openwop.resources._base import AsyncResource, as_texts, body, raw
@@ -316,9 +317,9 @@ def _with_modes(request: CreateRunRequest, modes: list[str] | None) -> CreateRun
 
 
 def _parent_here(run: RunAncestry) -> str | None:
-    """The parent's id, if it can be asked about on the same host."""
+    """The parent's id, if it can be asked about on the same host; what no URL can carry cannot."""
     parent = run.parent
-    if parent is None or not parent.run_id or parent.well_known_url is not None:
+    if parent is None or parent.well_known_url is not None or check_id(parent.run_id) is not None:
         return None
     if parent.host_id is not None and run.host_id is not None and parent.host_id != run.host_id:
         return None
