@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from devhost.kit import PATIENCE, yielded_until
-from openwop.devhost import InProcessTransport
+from openwop.devhost import DevHost, InProcessTransport
 
 pytestmark = pytest.mark.asyncio
 
@@ -221,3 +221,14 @@ async def test_closing_the_client_leaves_open_responses() -> None:
         await http.send(http.build_request("GET", "/"), stream=True)
         await http.aclose()
     assert ended.is_set()
+
+
+async def test_a_host_closes_in_the_very_turn_in_which_a_task_of_its_ends() -> None:
+    """It would wait for ever for the task to be told of as ended (Python 3.12 and later)."""
+    host = DevHost()
+    ended = host.runtime.spawn(asyncio.Event().wait(), "a task")  # type: ignore[arg-type]
+    await asyncio.sleep(0)
+    ended.cancel()
+    await asyncio.sleep(0)
+    assert ended.done()
+    await host.aclose()

@@ -125,6 +125,9 @@ class Runtime:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            # A task that had ended already may not have told us yet, and from Python 3.12 on `gather` does not let it:
+            # with nothing to wait for, it lets nobody else have a turn.
+            self._tasks.difference_update(tasks)
         for run in self._runs.values():
             run.abandon()
         self.store.close()
