@@ -21,6 +21,7 @@ FILE = Path(__file__).parents[1] / "tests" / "contract" / "public_api.txt"
 
 MODULES = (
     "openwop",
+    "openwop.compat",
     "openwop.devhost",
     "openwop.middleware",
     "openwop.models",

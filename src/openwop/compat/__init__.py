@@ -20,13 +20,13 @@ from openwop.compat.types import *  # noqa: F403
 from openwop.compat.webhook_helpers import *  # noqa: F403
 
 __all__ = ["__version__"]
-__all__ += client.__all__
-__all__ += errors.__all__
-__all__ += events.__all__
-__all__ += registry_helpers.__all__
-__all__ += sse.__all__
-__all__ += types.__all__
-__all__ += webhook_helpers.__all__
+__all__.extend(client.__all__)
+__all__.extend(errors.__all__)
+__all__.extend(events.__all__)
+__all__.extend(registry_helpers.__all__)
+__all__.extend(sse.__all__)
+__all__.extend(types.__all__)
+__all__.extend(webhook_helpers.__all__)
 
 __version__ = "1.1.7"
 """The version of ``openwop-client`` whose names these are; that of this library is ``openwop.__version__``."""

@@ -60,7 +60,7 @@ def read(kind: type[T], document: Any, known: Mapping[str, Any] | None = None) -
     absent = {**_ABSENT.get(kind, {}), **(known or {})}
     others = _OTHER_NAMES.get(kind, {})
     values: JsonObject = {}
-    for name, reader in _readers(kind).items():
+    for name, reader in _readers(cast("Any", kind)).items():
         value = fields.get(name)
         if value is None and name in others:
             value = fields.get(others[name])

@@ -175,10 +175,8 @@ class _Documents(EventDelivery):
                 found: Any = json.loads(content)
             except (ValueError, RecursionError):
                 continue  # whoever delivers it says what is wrong with it
-            if isinstance(found, dict):
-                page: Any = cast("JsonObject", found).get("events")
-                found = page if isinstance(page, list) else [found]
-            for document in cast("list[Any]", found) if isinstance(found, list) else ():
+            page: Any = cast("JsonObject", found).get("events") if isinstance(found, dict) else found
+            for document in cast("list[Any]", page if isinstance(page, list) else [found]):
                 self._keep_one(document)
 
     def _keep_one(self, document: Any) -> None:

@@ -74,9 +74,10 @@ class Reply:
         """The JSON object; no body at all counts as an empty one."""
         if self.document is None:
             return {}
-        if not isinstance(self.document, dict):
+        document: Any = self.document
+        if not isinstance(document, dict):
             raise unreadable(self.text, self.traceparent, "the answer must be a JSON object")
-        return cast("JsonObject", self.document)
+        return cast("JsonObject", document)
 
     def read(self, kind: type[T], **known: Any) -> T:
         """The object as a ``kind``; ``known`` has values for what the host leaves out.
@@ -93,8 +94,8 @@ class Reply:
 
     def each(self, kind: type[T], *names: str, **known: Any) -> list[T]:
         """Every object of the list under the first of ``names`` that is there, or of a bare list where it is one."""
-        documents = self.document if isinstance(self.document, list) else self.get(*names)
-        return read_each(kind, documents, known)
+        document: Any = self.document
+        return read_each(kind, document if isinstance(document, list) else self.get(*names), known)
 
     def get(self, *names: str) -> Any:
         """The first of these fields that is there, or ``None``."""

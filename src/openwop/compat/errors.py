@@ -1,9 +1,9 @@
 """``WopError``, and how the errors of this library become one.
 
-A program written for ``openwop-client`` catches ``WopError`` around its calls.  The old client let some failures through
-as what the standard library raised (a read that timed out, a stream that was refused); such an error is a ``WopError``
-here that is also an instance of that class, so that either way of catching it works.  Its ``__cause__`` is the error of
-:mod:`openwop.errors` with all that is known.
+A program written for ``openwop-client`` catches ``WopError`` around its calls.  The old client let some failures
+through as what the standard library raised (a read that timed out, a stream that was refused); such an error is a
+``WopError`` here that is also an instance of that class, so that either way of catching it works.  Its ``__cause__`` is
+the error of :mod:`openwop.errors` with all that is known.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Unreachable(WopError, URLError):
 class Refused(WopError, HTTPError):
     """An answer that is not 2xx, where the old client let ``urllib`` say so."""
 
-    status = 0  # in the way of the property of that name, which cannot be set
+    status = 0  # pyright: ignore[reportIncompatibleMethodOverride]  # that is a property, which cannot be set
 
     def __init__(
         self,

@@ -1,12 +1,15 @@
 """Request and answer classes, names of statuses and codes: what ``openwop_client.types`` has.
 
-Fields are called as on the wire.  A field that a host leaves out, where the old client raised ``KeyError``, is ``None``,
-or empty where it is a list or an object.
+Fields are called as on the wire.  A field that a host leaves out, where the old client raised ``KeyError``, is
+``None``, or empty where it is a list or an object.
 """
 
 from __future__ import annotations
 
-from openwop.compat import _host_types, _run_types
+from typing import Any
+
+import openwop.compat._host_types as _host_types  # by way of the package, checkers go in circles
+import openwop.compat._run_types as _run_types
 from openwop.compat._host_types import *  # noqa: F403  # their `__all__` says what
 from openwop.compat._run_types import *  # noqa: F403
 
@@ -19,8 +22,8 @@ __all__ = [
     "is_run_error_code",
     "is_terminal_run_status",
 ]
-__all__ += _host_types.__all__
-__all__ += _run_types.__all__
+__all__.extend(_host_types.__all__)
+__all__.extend(_run_types.__all__)
 
 ACTIVE_RUN_STATUSES: frozenset[str] = frozenset(
     "pending running paused waiting-approval waiting-input".split()
@@ -33,7 +36,7 @@ TERMINAL_RUN_STATUSES: frozenset[str] = frozenset("completed failed cancelled".s
 
 def is_terminal_run_status(status: str) -> bool:
     """Whether a run with this status is over; an unknown status counts as such, as the protocol says."""
-    given: object = status
+    given: Any = status
     return isinstance(given, str) and given not in ACTIVE_RUN_STATUSES
 
 
