@@ -13,7 +13,7 @@ from typing import Any, Self
 from openwop import client as native
 from openwop._core import operations as ops
 from openwop.compat._stream import AsyncRunEvents
-from openwop.compat._wire import KeepingSession, Wire, split_base_url
+from openwop.compat._wire import KeepingSession, Wire, split_base_url, system_trust
 from openwop.compat.types import (
     AgentDeployment,
     AgentDeploymentTransition,
@@ -97,8 +97,9 @@ class AsyncOpenwopClient:
             raise ValueError(f"{'base_url' if not base_url else 'api_key'} is required")
         origin, prefix = split_base_url(base_url)
         self._native = native.AsyncOpenwopClient(
-            origin, api_key, timeout=timeout, total_timeout=max(120.0, timeout), max_retries=0, protocol="1"
-        )
+            origin, api_key, timeout=timeout, total_timeout=max(120.0, timeout), max_retries=0,
+            verify=system_trust(origin), protocol="1",
+        )  # fmt: skip
         session = self._native._session
         self._wire = Wire(KeepingSession(session.config, session.shared), prefix)
 

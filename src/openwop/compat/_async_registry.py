@@ -16,7 +16,7 @@ from openwop.compat._registry_types import (
     RegistryPackMetadata,
     RegistryVersionManifest,
 )
-from openwop.compat._wire import KeepingSession, Wire, split_base_url
+from openwop.compat._wire import KeepingSession, Wire, split_base_url, system_trust
 from openwop.config import ClientConfig, checked_base_url
 
 __all__ = ["AsyncRegistryClient"]
@@ -39,7 +39,8 @@ class AsyncRegistryClient:
         self._base_url = base_url.rstrip("/")
         origin, prefix = split_base_url(self._base_url)
         config = ClientConfig(checked_base_url(origin), max_retries=0)
-        self._transport = Transport(config.base_url, kind="httpx", verify=True, cert=None, client=None)
+        trusted = system_trust(origin)
+        self._transport = Transport(config.base_url, kind="httpx", verify=trusted, cert=None, client=None)
         shared = Shared(self._transport, dialect=V1, agreed_until=math.inf)
         self._wire = Wire(KeepingSession(config, shared), prefix, as_urllib=True)
 

@@ -8,6 +8,7 @@ checks.
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self, TypeVar, cast
@@ -24,7 +25,7 @@ from openwop.config import ClientConfig
 from openwop.errors import OpenwopError
 from openwop.models.base import JsonObject
 
-__all__ = ["KeepingSession", "Reply", "Wire", "split_base_url"]
+__all__ = ["KeepingSession", "Reply", "Wire", "split_base_url", "system_trust"]
 
 T = TypeVar("T")
 
@@ -49,6 +50,17 @@ def split_base_url(base_url: str) -> tuple[str, str]:
     if not path or path == "/v1" or not parts.netloc or parts.query or parts.fragment:
         return base_url, ""  # what cannot work is refused by the native client, which says why
     return f"{parts.scheme}://{parts.netloc}", quote(path, safe="/%:@")
+
+
+def system_trust(origin: str) -> ssl.SSLContext | bool:
+    """What ``urllib`` trusts: the system's authorities, to which a company may have added its own.
+
+    Where the system has none, ``True``: those that the native client brings along.
+    """
+    if not origin.startswith("https:"):
+        return True
+    context = ssl.create_default_context()
+    return context if context.get_ca_certs() or ssl.get_default_verify_paths().capath else True
 
 
 class KeepingSession(Session):
