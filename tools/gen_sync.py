@@ -116,10 +116,10 @@ class File:
         if name in module.for_checkers or origin[0] in OUTSIDE:
             self._for_checkers.add(name)
 
-    def _need_twin(self, twin: Twin) -> None:
+    def _need_twin(self, twin: Twin, module: Module) -> None:
         if twin.module != self._target:
             self._add(twin.name, (twin.module, twin.name))
-            if self._late(twin, self._source):
+            if self._late(twin, module):
                 self._for_checkers.add(twin.name)
 
     def _late(self, twin: Twin, module: Module) -> bool:
