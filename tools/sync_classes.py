@@ -301,6 +301,8 @@ class ClassPrinter:
                 yield "    @overload"
                 self._types.need_other(("typing", "overload"))
             answer = f"ApiResponse[{self._returns(method, overload)}]"
+            if method.overloads and overload is method.node:
+                answer = "ApiResponse[Any]"  # the answers of the overloads have no type in common
             yield from self._head(method, overload, answer, name)
             if overload is not method.node:
                 yield "        ..."

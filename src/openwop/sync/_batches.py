@@ -10,7 +10,7 @@ from collections.abc import AsyncIterable, Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar
 
-from openwop.sync._loop import SLICE_S, Call, LoopThread
+from openwop.sync._loop import SLICE_S, Call, LeftWith, LoopThread
 
 if TYPE_CHECKING:
     from openwop.sync._portal import Portal
@@ -125,9 +125,8 @@ class BatchIterator(Generic[T]):
                 self._over = True
                 raise StopIteration
             if isinstance(error, asyncio.CancelledError):
-                pump.thread.halt_if_exiting()
-                raise RuntimeError("This client was closed while its stream was read.") from None
-            raise error
+                raise pump.thread.cancelled() from None
+            raise error.error if isinstance(error, LeftWith) else error
         finally:
             del error, self  # no cycle of the error, its traceback and this frame
 
@@ -161,7 +160,7 @@ class _Pump(Generic[T]):
         self._taken = 0
         self._room = asyncio.Event()
         self._turn = threading.Condition()
-        self._waiting = 0
+        self._waiting = False
 
     # -- in the loop thread -----------------------------------------------------------------------------------
 
@@ -200,6 +199,7 @@ class _Pump(Generic[T]):
 
     def _wake(self) -> None:
         with self._turn:
+            self._waiting = False
             self._turn.notify_all()
 
     # -- in the thread that iterates --------------------------------------------------------------------------
@@ -207,12 +207,11 @@ class _Pump(Generic[T]):
     def wait(self) -> None:
         """Wait until there is an item, or no more to come.  An interrupted wait leaves everything as it is."""
         with self._turn:
-            self._waiting += 1
-            try:
-                while not self.buffer and not self.ended:
-                    self._turn.wait(_SLICE_S)
-            finally:
-                self._waiting -= 1
+            while True:
+                self._waiting = True
+                if self.buffer or self.ended:
+                    return
+                self._turn.wait(_SLICE_S)
 
     def take(self, item: T) -> None:
         """Note what was taken, and let the reading go on when it is worth it."""

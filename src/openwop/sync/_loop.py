@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import os
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
@@ -24,7 +25,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast
 import anyio
 import sniffio
 
-__all__ = ["SLICE_S", "Call", "LoopThread", "halt"]
+__all__ = ["SLICE_S", "Call", "LeftWith", "LoopThread"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -46,6 +47,14 @@ FROM_LOOP = (
     "The blocking client was called from its own loop thread, which would wait for itself. "
     "Make the callback a plain function instead of an async one: it is then run in a thread where this works."
 )
+
+
+class LeftWith(Exception):
+    """Brings a ``SystemExit`` and its like out of a callback, which by itself would end the loop for everybody."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(repr(error))
+        self.error = error
 
 
 class Call(Generic[T]):
@@ -131,9 +140,8 @@ class Call(Generic[T]):
             return self._result
         try:
             if isinstance(error, asyncio.CancelledError):
-                self._thread.halt_if_exiting()
-                raise RuntimeError("This client was closed while the call was going on.") from None
-            raise error
+                raise self._thread.cancelled() from None
+            raise error.error if isinstance(error, LeftWith) else error
         finally:
             del error, self  # no cycle of the error, its traceback and this frame
 
@@ -143,9 +151,12 @@ class LoopThread:
 
     def __init__(self) -> None:
         self.leases = 0
-        self.forked = False
         self.exiting = False
-        self._lock = threading.RLock()  # a finalizer or a signal handler may come in while this thread holds it
+        self._pid = os.getpid()
+        self._broken = False
+        self._lock = (
+            threading.RLock()
+        )  # a finalizer or a signal handler may come in while this thread holds it
         self._ready = threading.Event()
         self._accepting = False
         self._loop: asyncio.AbstractEventLoop = cast("Any", None)
@@ -166,6 +177,11 @@ class LoopThread:
         self._ready.wait()
 
     @property
+    def forked(self) -> bool:
+        """Whether this is a child process of the one in which it runs."""
+        return os.getpid() != self._pid
+
+    @property
     def usable(self) -> bool:
         """Whether calls can be made, now or as soon as it has started."""
         return not self.forked and (self._accepting or not self._ready.is_set())
@@ -179,15 +195,12 @@ class LoopThread:
         if threading.get_ident() != self._thread.ident:
             self._thread.join(timeout)
 
-    def survived_fork(self) -> None:
-        """In the child process: the thread is gone, and whoever held the lock is as well."""
-        self.forked = True
-        self._lock = threading.RLock()
-
     def _run(self) -> None:
         try:
             anyio.run(self._main, backend="asyncio")
         except BaseException:
+            # Only what ends every event loop gets here: a SystemExit or the like out of an async callback.
+            self._broken = True
             logger.exception("the loop thread of the blocking clients has ended")
         finally:
             with self._lock:
@@ -244,7 +257,7 @@ class LoopThread:
         self.check()
         with self._lock:
             if not self._accepting:
-                self.halt_if_exiting()
+                self._halt_if_exiting()
                 raise RuntimeError("The event loop of the blocking clients has ended; create a new client.")
             self._open.add(call)
             self._loop.call_soon_threadsafe(call.start)
@@ -262,15 +275,18 @@ class LoopThread:
         if threading.get_ident() == self._thread.ident:
             raise RuntimeError(FROM_LOOP)
 
-    def halt_if_exiting(self) -> None:
-        """Let a daemon thread wait for the end of the interpreter, which is near, instead of printing a traceback."""
+    def cancelled(self) -> RuntimeError:
+        """Why something was cancelled that its caller did not cancel."""
+        self._halt_if_exiting()
+        if self._broken:
+            return RuntimeError("The event loop of the blocking clients has ended by an error; see the log.")
+        return RuntimeError("This client was closed while the call was going on.")
+
+    def _halt_if_exiting(self) -> None:
+        # A daemon thread that is still here is about to be ended with the interpreter.  It waits for that, as in any
+        # blocking call, instead of printing a traceback.
         if self.exiting and threading.current_thread() is not threading.main_thread():
-            halt()
-
-
-def halt() -> None:
-    """Wait for ever."""
-    threading.Event().wait()
+            threading.Event().wait()
 
 
 class _DaemonThreads(ThreadPoolExecutor):

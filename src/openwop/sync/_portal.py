@@ -8,7 +8,7 @@ import math
 import os
 import threading
 from collections.abc import AsyncIterable, Awaitable, Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar, cast, overload
 
 import anyio
@@ -18,7 +18,7 @@ import anyio.to_thread
 from openwop._core.request import ApiRequest
 from openwop.middleware import AttemptResponse, CallNext, Middleware
 from openwop.sync._batches import BatchIterator
-from openwop.sync._loop import LoopThread
+from openwop.sync._loop import LeftWith, LoopThread
 
 __all__ = ["BlockingCallNext", "BlockingMiddleware", "Portal", "blocking_middleware", "in_worker_thread"]
 
@@ -31,8 +31,29 @@ BlockingMiddleware = Callable[[ApiRequest, BlockingCallNext], AttemptResponse]
 _EXIT_S = 2.0
 """How long the end of the interpreter waits for the loop to end in good order."""
 
-_lock = threading.RLock()
-_current: LoopThread | None = None
+
+class _Process:
+    """What all clients of this process share."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()  # not a plain one: a signal handler may come in and make a call too
+        self.thread: LoopThread | None = None
+
+    def stop_at_exit(self) -> None:
+        """Let the loop end in good order, as far as it does so soon."""
+        with self.lock:
+            thread, self.thread = self.thread, None
+        if thread is not None:
+            thread.exiting = True
+            thread.stop(_EXIT_S)
+
+    def start_over(self) -> None:
+        """In a child process: neither the thread has come along, nor whoever held the lock."""
+        self.lock = threading.RLock()
+        self.thread = None
+
+
+_process = _Process()
 
 
 class Portal:
@@ -67,16 +88,16 @@ class Portal:
     @property
     def thread(self) -> LoopThread:
         """The loop thread, running."""
-        global _current
-        if self._thread is not None:
-            return self._thread
-        with _lock:
+        return self._thread or self._lease()
+
+    def _lease(self) -> LoopThread:
+        with _process.lock:
             if self._closed:
                 raise RuntimeError("This client is closed.")
             if self._thread is None:
-                thread = _current
+                thread = _process.thread
                 if thread is None or not thread.usable:
-                    _current = thread = LoopThread()
+                    _process.thread = thread = LoopThread()
                 thread.start()
                 thread.leases += 1
                 self._thread = thread
@@ -117,16 +138,15 @@ class Portal:
 
     def close(self) -> None:
         """Give the lease back.  May be called again; the last one of the process stops the loop thread."""
-        global _current
-        with _lock:
+        with _process.lock:
             thread, self._thread, self._closed = self._thread, None, True
             if thread is None or thread.forked:
                 return
             thread.leases -= 1
             if thread.leases:
                 return
-            if thread is _current:
-                _current = None
+            if thread is _process.thread:
+                _process.thread = None
         thread.stop()
 
 
@@ -145,12 +165,21 @@ def in_worker_thread(callback: Callable[P, Any] | None) -> Callable[P, Awaitable
     if callback is None or _is_async(callback):
         return callback
 
+    def run(*args: P.args, **kwargs: P.kwargs) -> Any:
+        try:
+            return callback(*args, **kwargs)
+        except Exception:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a boundary: it is raised in the thread that waits
+            raise LeftWith(error) from None
+
     @wraps(callback)
     async def in_thread(*args: P.args, **kwargs: P.kwargs) -> Any:
         # Each in a thread of its own: with a bound, callbacks that wait for calls which need callbacks get stuck.
-        return await anyio.to_thread.run_sync(
-            lambda: callback(*args, **kwargs), abandon_on_cancel=True, limiter=anyio.CapacityLimiter(math.inf)
+        result = await anyio.to_thread.run_sync(
+            partial(run, *args, **kwargs), abandon_on_cancel=True, limiter=anyio.CapacityLimiter(math.inf)
         )
+        return await result if inspect.isawaitable(result) else result
 
     return in_thread
 
@@ -162,14 +191,16 @@ def blocking_middleware(middleware: BlockingMiddleware | Middleware) -> Middlewa
     """
     if _is_async(middleware):
         return cast("Middleware", middleware)
-    blocking = cast("BlockingMiddleware", middleware)
-    in_thread = in_worker_thread(blocking)
+    in_thread = in_worker_thread(cast("BlockingMiddleware", middleware))
 
     async def around(request: ApiRequest, call_next: CallNext, /) -> AttemptResponse:
-        def wait_for_next(request: ApiRequest) -> AttemptResponse:
-            return anyio.from_thread.run(call_next, request)
+        async def attempt(request: ApiRequest) -> AttemptResponse:
+            return await call_next(request)
 
-        return cast("AttemptResponse", await in_thread(request, wait_for_next))
+        def wait_for(request: ApiRequest) -> AttemptResponse:
+            return anyio.from_thread.run(attempt, request)
+
+        return cast("AttemptResponse", await in_thread(request, wait_for))
 
     return around
 
@@ -180,26 +211,7 @@ def _is_async(callback: Any) -> bool:
     )
 
 
-# -- the ends of the process ----------------------------------------------------------------------------------
-
-
-def _stop_at_exit() -> None:
-    global _current
-    with _lock:
-        thread, _current = _current, None
-    if thread is not None:
-        thread.exiting = True
-        thread.stop(_EXIT_S)
-
-
-def _after_fork_in_child() -> None:
-    global _lock, _current
-    _lock = threading.RLock()
-    thread, _current = _current, None
-    if thread is not None:
-        thread.survived_fork()
-
-
-atexit.register(_stop_at_exit)
+# Registered as early as can be, so that it runs after the hooks of those who use a client in theirs.
+atexit.register(_process.stop_at_exit)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+    os.register_at_fork(after_in_child=_process.start_over)

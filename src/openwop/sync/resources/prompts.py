@@ -276,9 +276,9 @@ class PromptsWithRawResponse:
         library_id: str | None = None,
         if_none_match: str | None = None,
         timeout: float | None = None,
-    ) -> ApiResponse[PromptTemplate | None]:
+    ) -> ApiResponse[Any]:
         """As :meth:`Prompts.get`, with the answer it came in."""
-        response: ApiResponse[PromptTemplate | None] = self._portal.call(
+        response: ApiResponse[Any] = self._portal.call(
             cast("Any", self._async.get),
             template_id,
             version=version,

@@ -754,9 +754,9 @@ class RunsWithRawResponse:
     ) -> ApiResponse[RunSnapshot | None]: ...
     def get(
         self, run_id: str, *, if_none_match: str | None = None, timeout: float | None = None
-    ) -> ApiResponse[RunSnapshot | None]:
+    ) -> ApiResponse[Any]:
         """As :meth:`Runs.get`, with the answer it came in."""
-        response: ApiResponse[RunSnapshot | None] = self._portal.call(
+        response: ApiResponse[Any] = self._portal.call(
             cast("Any", self._async.get), run_id, if_none_match=if_none_match, timeout=timeout
         )
         return response
