@@ -115,7 +115,7 @@ def test_a_client_can_be_closed() -> None:
         client.close()
         with pytest.raises(RuntimeError, match="closed"):
             client.runs_get(RUN_ID)
-        assert server.connections_open == 0
+        server.wait_until_closed()
 
 
 def test_a_program_that_closes_nothing_exits(devhost_process: DevHostProcess) -> None:
