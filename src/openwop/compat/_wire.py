@@ -29,6 +29,9 @@ __all__ = ["KeepingSession", "Reply", "Wire", "split_base_url", "system_trust"]
 
 T = TypeVar("T")
 
+NO_LIMIT_S = 3600.0
+"""In place of ``None``, for which the old client waited for ever."""
+
 # Without these there is nothing to go on with, and a program that polls for a status would poll for ever.
 _INDISPENSABLE: dict[type, tuple[str, ...]] = {
     CreateRunResponse: ("runId",),
@@ -127,8 +130,9 @@ class Wire:
         self.prefix = prefix
         self._as_urllib = as_urllib
 
-    def with_timeout(self, seconds: float) -> Self:
+    def with_timeout(self, seconds: float | None) -> Self:
         """The same with another limit, for an attempt and for the silence of a stream."""
+        seconds = NO_LIMIT_S if seconds is None else seconds
         config = replace(self.session.config, timeout=seconds, stream_idle_timeout=seconds)
         return type(self)(self.session.with_config(config), self.prefix, as_urllib=self._as_urllib)
 
@@ -143,9 +147,11 @@ class Wire:
         key: str | None = None,
     ) -> ApiRequest:
         """The request of an operation.  Raises :class:`~openwop.RequestValidationError`."""
+        # The old client took anything that has a text for an id, such as a UUID.
+        values = {name: value if value is None else str(value) for name, value in (path or {}).items()}
         request = build_request(
             operation, self.session.dialect, self.session.config.base_url,
-            path=path, query=query, headers=headers, idempotency_key=key or None,
+            path=values, query=query, headers=headers, idempotency_key=key or None,
         )  # fmt: skip
         request.target = self.prefix + request.target
         if body is not None:
