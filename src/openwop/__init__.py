@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         StreamLostError,
         WebhookVerificationError,
     )
+    from openwop.fanout import AsyncFanOut, RunOutcome, RunSpec
     from openwop.handles import AsyncRun
     from openwop.models.events import EventPage, EventType, MessageChunk, RunEvent
     from openwop.models.interrupts import Interrupt
@@ -66,6 +67,7 @@ _HOMES: dict[str, str] = {
     "AsyncOpenwopClient": "openwop.client",
     "AsyncDownload": "openwop.downloads",
     "AsyncEventStream": "openwop.streaming.stream",
+    "AsyncFanOut": "openwop.fanout",
     "AsyncRun": "openwop.handles",
     "ApiResponse": "openwop.response",
     "EventPage": "openwop.models.events",
@@ -74,7 +76,9 @@ _HOMES: dict[str, str] = {
     "MessageChunk": "openwop.models.events",
     "RunConfigurable": "openwop.models.options",
     "RunEvent": "openwop.models.events",
+    "RunOutcome": "openwop.fanout",
     "RunSnapshot": "openwop.models.runs",
+    "RunSpec": "openwop.fanout",
     "WorkflowDefinition": "openwop.models.workflows",
     "TERMINAL_STATUSES": "openwop.models.runs",
     "is_terminal_status": "openwop.models.runs",
@@ -121,6 +125,7 @@ __all__ = [
     "ApiResponse",
     "AsyncDownload",
     "AsyncEventStream",
+    "AsyncFanOut",
     "AsyncOpenwopClient",
     "AsyncRun",
     "AuthenticationError",
@@ -151,7 +156,9 @@ __all__ = [
     "RunConfigurable",
     "RunEvent",
     "RunFailedError",
+    "RunOutcome",
     "RunSnapshot",
+    "RunSpec",
     "RunWaitTimeoutError",
     "ServerError",
     "StreamDecodeError",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from openwop.fanout import AsyncFanOut, RunSpec
     from openwop.handles import AsyncRun
 
 __all__ = ["AsyncOpenwopClient"]
@@ -158,10 +159,13 @@ class AsyncOpenwopClient(AsyncClientResources):
 
             patient = client.with_options(timeout=120, max_retries=5)
         """
+        config = changed(self._session.config, timeout=timeout, max_retries=max_retries, headers=headers)
+        return self._through(self._session.with_config(config))
+
+    def _through(self, session: Session) -> AsyncOpenwopClient:
+        """A copy that makes its calls through ``session``."""
         copy = object.__new__(type(self))
-        copy._session = self._session.with_config(
-            changed(self._session.config, timeout=timeout, max_retries=max_retries, headers=headers)
-        )
+        copy._session = session
         copy._discovery_cache = self._discovery_cache
         copy._owns_connections = False
         return copy
@@ -278,6 +282,59 @@ class AsyncOpenwopClient(AsyncClientResources):
             unlisted=unlisted,
             idempotency_key=idempotency_key,
         )
+
+    def fan_out(
+        self,
+        specs: Iterable[RunSpec] | AsyncIterable[RunSpec],
+        *,
+        concurrency: int = 100,
+        on_error: Literal["collect", "raise"] = "collect",
+        strategy: Literal["stream", "poll"] = "stream",
+        timeout: float | None = None,
+        deadline: float | None = None,
+        on_interrupt: Callable[[Interrupt], Awaitable[Any]] | None = None,
+        cancel_on_exit: bool = False,
+    ) -> AsyncFanOut:
+        """Start many runs, so many at a time, and give the outcome of each as it finishes.
+
+        Specs are taken up as room comes free: while ``concurrency`` runs are in flight, or as many outcomes wait to be
+        read, nothing is started.  Starts go out as fast as the host takes them: it is asked for more until it answers
+        429 or 503, then for less, and ``Retry-After`` is obeyed.  A start that was refused so is tried again under its
+        key, for as long as the host takes others.
+
+        Args:
+            specs: any iterable or async iterable of :class:`~openwop.RunSpec`, endless ones included.  Lists and tuples
+                are read in the event loop, other iterables in a thread, because they may block.
+            concurrency: runs in flight at once.
+            on_error: ``"collect"`` gives errors as outcomes; ``"raise"`` raises the first one as itself, after the
+                outcomes of the runs that finished before, and ends the rest.
+            strategy: how runs are followed.  ``"stream"`` sees each end at once and holds a connection for each run in
+                flight; ``"poll"`` looks at the states, ever less often, with a few connections for thousands of runs.
+            timeout: seconds for each run from its first start on, after which its error is ``RunWaitTimeoutError``.
+            deadline: seconds for everything; then the same holds for all that are in flight.
+            on_interrupt: answers what the runs ask, several at once; see :meth:`AsyncRun.result`.
+            cancel_on_exit: cancel on the host what was started here and is not waited for any more, after a time-out
+                and when the fan-out is left early.  Needs ``async with``.
+
+        Raises:
+            RequestValidationError: an argument that cannot be; nothing was sent.
+
+        While iterating, after the outcomes of what was started: what ``specs`` raised, or ``RunWaitTimeoutError`` when
+        the ``deadline`` came before all of them were taken up.
+
+        Example::
+
+            specs = [RunSpec("my-workflow", inputs={"i": i}) for i in range(10_000)]
+            async with client.fan_out(specs, concurrency=200) as outcomes:
+                async for outcome in outcomes:
+                    print(outcome.spec.inputs, outcome.run_id, outcome.error or outcome.snapshot)
+        """
+        from openwop.fanout import make_fan_out
+
+        return make_fan_out(
+            self, specs, concurrency=concurrency, on_error=on_error, strategy=strategy, timeout=timeout,
+            deadline=deadline, on_interrupt=on_interrupt, cancel_on_exit=cancel_on_exit,
+        )  # fmt: skip
 
     async def request(
         self,
