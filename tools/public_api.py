@@ -23,6 +23,7 @@ FILE = SRC.parent / "tests" / "contract" / "public_api.txt"
 MODULES = (
     "openwop",
     "openwop.devhost",
+    "openwop.fanout",
     "openwop.middleware",
     "openwop.models",
     "openwop.models.payloads",

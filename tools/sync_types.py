@@ -50,7 +50,7 @@ class Types:
         self._package = package
         self.twins = twins
         self._need = need
-        self.need_twin: Callable[[Twin], None] = lambda twin: None
+        self.need_twin: Callable[[Twin, Module], None] = lambda twin, module: None
         self.need_other: Callable[[Origin], None] = lambda origin: None
 
     def blocking(self, annotation: ast.expr, module: Module) -> ast.expr:
@@ -105,7 +105,7 @@ class _Turn(ast.NodeTransformer):
         origin = self._package.resolve(self._module, node.id)
         twin = self._types.twins.get(origin)
         if twin is not None:
-            self._types.need_twin(twin)
+            self._types.need_twin(twin, self._module)
             return ast.Name(twin.name)
         if origin in REPLACED:
             self._types.need_other(REPLACED[origin])
