@@ -35,6 +35,7 @@ ROOT = SRC.parent
 
 SOURCES: dict[str, str] = {
     "openwop.client": "openwop.sync.client",
+    "openwop.fanout": "openwop.sync.fanout",
     "openwop.handles": "openwop.sync.handles",
     "openwop.pagination": "openwop.sync.pagination",
     "openwop.downloads": "openwop.sync.downloads",

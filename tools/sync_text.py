@@ -36,7 +36,12 @@ PHRASES: dict[str, str] = {
     ),
     "also after an error or a cancelled wait": "also after an error or a ``KeyboardInterrupt``",
     "and hold only a piece of them in memory": "and hold no more than a MiB of them in memory",
-    "two tasks iterate at the same time": "two threads iterate at the same time",
+    "two tasks iterate at the same time, or the stream was closed.": "the stream was closed.",
+    "any iterable or async iterable of": "any iterable of",
+    "are read in the event loop, other iterables in a thread,": "are read at once, other iterables in a thread,",
+    "May be called from several tasks, and again after a cancelled wait: none is lost.": (
+        "May be called from several threads, and again after a Ctrl-C: none is lost."
+    ),
     "Unlike the iterator of ``aiter(stream)`` it can be called again after a cancelled wait.": (
         "It can be called again after a ``KeyboardInterrupt``."
     ),
@@ -47,7 +52,7 @@ PHRASES: dict[str, str] = {
 
 LEFT_OVER = re.compile(
     r"\bawait\b|\basync\b|(?<!httpx\.)(?<!~openwop\.)\bAsync[A-Z]\w*|\baclose\b|\b__a(?:enter|exit|iter|next)__"
-    r"|\bcoroutines?\b|\basyncio\b|\btrio\b|\bevent loop\b|\b(?:another|two|each) tasks? iterat"
+    r"|\bcoroutines?\b|\basyncio\b|\btrio\b|\bevent loop\b|\b(?:another|two|each|several) tasks?\b|\bcancelled wait\b"
 )
 """Words that only an async class would use."""
 
