@@ -11,6 +11,7 @@ import json
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from typing import Any, Self, TypeVar, cast
 from urllib.parse import quote, urlsplit
 
@@ -60,8 +61,12 @@ def system_trust(origin: str) -> ssl.SSLContext | bool:
 
     Where the system has none, ``True``: those that the native client brings along.
     """
-    if not origin.startswith("https:"):
-        return True
+    return _system_context() if origin.startswith("https:") else True
+
+
+@cache
+def _system_context() -> ssl.SSLContext | bool:
+    """One for all clients, since programs may make a client for each call, and this takes 10 ms or more."""
     context = ssl.create_default_context()
     return context if context.get_ca_certs() or ssl.get_default_verify_paths().capath else True
 
