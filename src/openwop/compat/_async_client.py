@@ -95,7 +95,7 @@ class AsyncOpenwopClient:
     def __init__(self, base_url: str, api_key: str, timeout: float = 30.0) -> None:
         if not base_url or not api_key:
             raise ValueError(f"{'base_url' if not base_url else 'api_key'} is required")
-        limit: float | None = timeout
+        limit: Any = timeout
         seconds = NO_LIMIT_S if limit is None else limit
         origin, prefix = split_base_url(base_url)
         self._native = native.AsyncOpenwopClient(

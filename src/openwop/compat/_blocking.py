@@ -6,15 +6,12 @@ Programs for the old client make clients wherever they need one and close none, 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 from openwop.sync._bases import BlockingClient, ClientT
 from openwop.sync._loop import Call
 from openwop.sync._portal import Portal
-
-if TYPE_CHECKING:
-    import httpx
 
 __all__ = ["SelfClosingClient"]
 
@@ -22,19 +19,17 @@ __all__ = ["SelfClosingClient"]
 class SelfClosingClient(BlockingClient[ClientT]):
     """A client whose connections are closed when nothing of it is in use any more, neither itself nor a stream."""
 
-    def _open(
-        self, make: Callable[..., ClientT], http_client: Callable[[], httpx.AsyncClient] | None = None
-    ) -> None:
+    def _open(self, make: Callable[..., ClientT], http_client: Callable[[], Any] | None = None) -> None:
         super()._open(make, http_client)
-        self._portal = _ClosingPortal(self._async)
+        self._portal = _ClosingPortal(self._async.aclose)
 
 
 class _ClosingPortal(Portal):
     """Held by a client and by all that it gave out, so that its end is the end of them all."""
 
-    def __init__(self, client: ClientT) -> None:
+    def __init__(self, aclose: Callable[[], Awaitable[None]]) -> None:
         super().__init__()
-        self._aclose = client.aclose
+        self._aclose = aclose
 
     def __del__(self) -> None:
         thread = self._thread

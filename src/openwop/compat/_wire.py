@@ -153,7 +153,10 @@ class Wire:
     ) -> ApiRequest:
         """The request of an operation.  Raises :class:`~openwop.RequestValidationError`."""
         # The old client took anything that has a text for an id, such as a UUID.
-        values = {name: value if value is None else str(value) for name, value in (path or {}).items()}
+        given: Mapping[str, Any] = path or {}
+        values: dict[str, Any] = {
+            name: value if value is None else str(value) for name, value in given.items()
+        }
         request = build_request(
             operation, self.session.dialect, self.session.config.base_url,
             path=values, query=query, headers=headers, idempotency_key=key or None,
