@@ -60,8 +60,8 @@ class LeftWith(Exception):
 class Call(Generic[T]):
     """One awaitable function that runs in the loop for a thread that waits for it, or for nobody."""
 
-    __slots__ = ("_args", "_cancelled", "_context", "_done", "_func", "_kwargs", "_result", "_scope", "_task",
-                 "_thread", "error", "finished")  # fmt: skip
+    __slots__ = ("_args", "_cancelled", "_done", "_func", "_kwargs", "_result", "_scope", "_task",
+                 "_thread", "context", "error", "finished")  # fmt: skip
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Call(Generic[T]):
         self._func = func
         self._args = args
         self._kwargs = kwargs or {}
-        self._context = context = contextvars.copy_context()
+        self.context = context = contextvars.copy_context()
         # The caller may be a task of trio's.
         context.run(sniffio.current_async_library_cvar.set, "asyncio")
         self._scope: anyio.CancelScope | None = None
@@ -89,7 +89,7 @@ class Call(Generic[T]):
 
     def start(self) -> None:
         """Make the task."""
-        self._task = self._thread.make_task(self._run(), self._context)
+        self._task = self._thread.make_task(self._run(), self.context)
 
     async def _run(self) -> None:
         error: BaseException | None = asyncio.CancelledError()
@@ -282,7 +282,7 @@ class LoopThread:
         with self._lock:
             if self._accepting:
                 with suppress(RuntimeError):  # the loop was closed this moment
-                    self._loop.call_soon_threadsafe(call.start)
+                    self._loop.call_soon_threadsafe(call.start, context=call.context)
                     self._open.add(call)
                     return
         self._halt_if_exiting()
