@@ -14,7 +14,6 @@ from typing import Any
 import anyio
 import pytest
 import sniffio
-import trio
 
 from openwop._core.request import ApiRequest
 from openwop.middleware import AttemptResponse, CallNext
@@ -221,7 +220,7 @@ def test_a_caller_on_trio_gets_its_answer_from_asyncio(portal: Portal) -> None:
     async def main() -> str:
         return portal.call(where)
 
-    assert trio.run(main) == "asyncio"
+    assert anyio.run(main, backend="trio") == "asyncio"
 
 
 def test_a_call_from_the_loop_thread_itself_raises_instead_of_waiting_for_itself(portal: Portal) -> None:

@@ -60,8 +60,8 @@ class LeftWith(Exception):
 class Call(Generic[T]):
     """One awaitable function that runs in the loop for a thread that waits for it, or for nobody."""
 
-    __slots__ = ("_args", "_cancelled", "_context", "_done", "_func", "_kwargs", "_result", "_scope", "_task",
-                 "_thread", "error", "finished")  # fmt: skip
+    __slots__ = ("_args", "_cancelled", "_done", "_func", "_kwargs", "_result", "_scope", "_task",
+                 "_thread", "context", "error", "finished")  # fmt: skip
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Call(Generic[T]):
         self._func = func
         self._args = args
         self._kwargs = kwargs or {}
-        self._context = context = contextvars.copy_context()
+        self.context = context = contextvars.copy_context()
         # The caller may be a task of trio's.
         context.run(sniffio.current_async_library_cvar.set, "asyncio")
         self._scope: anyio.CancelScope | None = None
@@ -89,7 +89,7 @@ class Call(Generic[T]):
 
     def start(self) -> None:
         """Make the task."""
-        self._task = self._thread.make_task(self._run(), self._context)
+        self._task = self._thread.make_task(self._run(), self.context)
 
     async def _run(self) -> None:
         error: BaseException | None = asyncio.CancelledError()
@@ -188,25 +188,37 @@ class LoopThread:
 
     def stop(self, timeout: float = _STOP_S) -> None:
         """Cancel all that runs, and wait for the thread's end; not in the thread itself, of course."""
-        self._ready.wait(timeout)
+        if self._thread.ident is None or not self._ready.wait(timeout):
+            return  # it was interrupted as it was about to start
         with self._lock:
-            self._accepting = False
-            self._stopping = True
-            self.soon(self._stop.set)
+            if self._accepting:
+                self._stopping = True
+                self._accepting = False
+                self.soon(self._stop.set)
         if threading.get_ident() != self._thread.ident:
             self._thread.join(timeout)
 
     def _run(self) -> None:
-        # By hand and not with anyio.run(): the end of that starts a thread to end the loop's threads, which Python 3.12
-        # forbids when the interpreter is ending, and ours need no ending.
-        loop = asyncio.new_event_loop()
-        asyncio.set_event_loop(loop)
-        loop.set_default_executor(_DaemonThreads())
         try:
-            loop.run_until_complete(self._main())
+            self._serve()
         except BaseException:
             # Only what ends every event loop gets here: a SystemExit or the like out of an async callback.
             logger.exception("the loop thread of the blocking clients has ended")
+        finally:
+            with self._lock:
+                self._accepting = False
+            self._ready.set()
+            for call in tuple(self._open):  # those that never began
+                call.finish(asyncio.CancelledError())
+
+    def _serve(self) -> None:
+        # By hand and not with anyio.run(): the end of that starts a thread to end the loop's threads, which Python 3.12
+        # forbids when the interpreter is ending, and ours need no ending.
+        loop = asyncio.new_event_loop()
+        try:
+            asyncio.set_event_loop(loop)
+            loop.set_default_executor(_DaemonThreads())
+            loop.run_until_complete(self._main())
         finally:
             with self._lock:
                 self._accepting = False
@@ -215,9 +227,6 @@ class LoopThread:
             finally:
                 asyncio.set_event_loop(None)
                 loop.close()
-                self._ready.set()
-                for call in tuple(self._open):  # those that never began
-                    call.finish(asyncio.CancelledError())
 
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -273,7 +282,7 @@ class LoopThread:
         with self._lock:
             if self._accepting:
                 with suppress(RuntimeError):  # the loop was closed this moment
-                    self._loop.call_soon_threadsafe(call.start)
+                    self._loop.call_soon_threadsafe(call.start, context=call.context)
                     self._open.add(call)
                     return
         self._halt_if_exiting()
