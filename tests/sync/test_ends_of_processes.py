@@ -89,6 +89,10 @@ def test_a_program_that_never_closes_its_client_exits_soon_and_prints_nothing(
     assert ended_quietly(ended), ended
 
 
+@pytest.mark.skipif(
+    (3, 12) <= sys.version_info < (3, 12, 2),
+    reason="this Python starts no thread when its main thread has ended",
+)
 def test_a_thread_that_is_no_daemon_is_served_to_its_end_after_the_main_thread_has_ended(
     server: FaultServer, loop: str
 ) -> None:
@@ -118,6 +122,24 @@ atexit.register(lambda: print(client.runs.get("run-1").status))
     assert ended_quietly(ended), ended
 
 
+def test_what_is_going_on_at_the_exit_is_cancelled_in_good_order(server: FaultServer, loop: str) -> None:
+    source = f"""{CLIENT}
+import anyio
+async def work():
+    try:
+        begun.set()
+        await anyio.sleep_forever()
+    finally:
+        print("let go")
+begun = threading.Event()
+threading.Thread(target=client._portal.call, args=(work,), daemon=True).start()
+begun.wait()
+"""
+    ended = run_program(source, server.base_url, loop=loop)
+    assert ended.output == ["let go"], ended
+    assert ended_quietly(ended), ended
+
+
 # -- Ctrl-C ---------------------------------------------------------------------------------------------------
 
 
@@ -130,6 +152,7 @@ try:
     client.runs.get("silent")
 except KeyboardInterrupt as interrupt:
     print("interrupted")
+    input()
 print(client.runs.get("run-1").status)
 sys.exit(7)
 """
@@ -140,6 +163,7 @@ sys.exit(7)
         running.interrupt()
         running.wait_for("interrupted")
         server.wait_until_closed(connection=before)
+        running.go_on()
         ended = running.end()
     assert ended.output == ["waits", "interrupted", "running"], ended
     assert (ended.code, ended.errors) == (7, "")
@@ -171,7 +195,7 @@ try:
             print(event.sequence)
 except KeyboardInterrupt:
     print("interrupted")
-    sys.stdin.read()
+    input()
 print(client.runs.get("run-1").status)
 """
     with program(source, server.base_url, loop=loop) as running:
@@ -179,6 +203,7 @@ print(client.runs.get("run-1").status)
         running.interrupt()
         running.wait_for("interrupted")
         server.wait_until_closed()
+        running.go_on()
         ended = running.end()
     assert ended.output == ["0", "1", "interrupted", "running"], ended
     assert (ended.code, ended.errors) == (0, "")
@@ -190,11 +215,9 @@ def test_ctrl_c_during_a_stream_loses_no_event(server: FaultServer, loop: str) -
     server.on("GET", EVENTS, cut_off(*node_events(0, 1), WaitFor(go_on), last_event(2), Stall()))
     source = f"""{CLIENT}
 with client.runs.events("run-1") as events:
-    for event in events:
-        print(event.sequence)
-        if event.sequence == 1:
-            break
+    print(next(events).sequence)
     try:
+        print(next(events).sequence)
         next(events)
     except KeyboardInterrupt:
         print("interrupted", events.cursor)
@@ -219,13 +242,13 @@ warnings.filterwarnings("ignore", "This process", DeprecationWarning)  # Python 
 def in_child(work):
     child = os.fork()
     if child == 0:
+        signal.alarm(10)  # a child that hangs ends too
         try:
             work()
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(0)
-    signal.alarm(10)
     os.waitpid(child, 0)
 def says(function, *arguments):
     try:
