@@ -10,7 +10,17 @@ from pathlib import Path
 
 from benchmarks.harness import FULL, QUICK, ROOT, Harness, open_harness
 from benchmarks.report import Finding, print_findings, write_json
-from benchmarks.scenarios import blocking, cancel, imports, memory, open_streams, overhead, requests, streams
+from benchmarks.scenarios import (
+    blocking,
+    cancel,
+    fan_out,
+    imports,
+    memory,
+    open_streams,
+    overhead,
+    requests,
+    streams,
+)
 
 SCENARIOS: dict[str, Callable[[Harness], list[Finding]]] = {
     "streams": streams.run,
@@ -20,6 +30,7 @@ SCENARIOS: dict[str, Callable[[Harness], list[Finding]]] = {
     "open-streams": open_streams.run,
     "memory": memory.run,
     "cancel": cancel.run,
+    "fan-out": fan_out.run,
     "imports": imports.run,
 }
 WITH_REFERENCE = {"streams", "requests", "blocking"}

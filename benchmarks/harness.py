@@ -32,6 +32,7 @@ class Scale:
     rounds: int = 5
     events: int = 200_000
     requests: int = 2_000
+    runs: int = 10_000
     open_streams: int = 1_000
     silent_streams: int = 3_000
     watch_s: float = 10.0
@@ -42,7 +43,7 @@ class Scale:
 
 FULL = Scale()
 QUICK = Scale(
-    rounds=3, events=20_000, requests=500, open_streams=200, silent_streams=500, watch_s=3.0,
+    rounds=3, events=20_000, requests=500, runs=2_000, open_streams=200, silent_streams=500, watch_s=3.0,
     memory_events=(1_000, 50_000, 200_000), cancelled=1_000, imports=5,
 )  # fmt: skip
 

@@ -141,6 +141,8 @@ OUTPUTS = {
         r"not listed: configurable\.acme\.tone\nwithout it: completed\n"
     ),
     "many_runs.py": r"100 finished, 0 failed\n",
+    "fan_out.py": r"200 completed, 0 did not\n(?:completed: conformance-noop\n)?failed: conformance-failure\n"
+    r"(?:(?:50|100) of 100, 0 errors\n  \d+ in flight, \d+ per second, \d+ s left\n)+",
     "webhook_receiver.py": r"204 run-1 run\.completed\n200 replayed\n400 signature_mismatch\n",
     "agents_and_prompts.py": r"(?:\w+ may use \d tools, and is active in \[.*\]\n){3}"
     r"\['connector:search', 'mcp:files/read file'\]\n"

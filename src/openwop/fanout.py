@@ -97,7 +97,7 @@ class AsyncFanOut:
     def _begin(self) -> None:
         if self._background is None:
             self._check()
-            self._background = Background(self._work.run)
+            self._background = Background(self._work.run, self._work.ended)
             self._background.start()
             weakref.finalize(self, self._background.abandon).atexit = False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -26,6 +27,7 @@ from openwop.devhost import DevHost
 from support.clients import MakeClient
 from support.fault_server import FaultServer, Reset, error_response
 from support.scripted_runs import ScriptedRuns, specs
+from support.transport import until
 
 pytestmark = [
     pytest.mark.anyio,
@@ -232,6 +234,23 @@ async def test_a_blocking_iterable_does_not_stop_the_loop(
             may_go_on.set()
             assert (await anext(outcomes)).ok
     assert threading.get_ident() not in threads
+
+
+async def test_leaving_early_ends_the_work_on_every_kind_of_loop(
+    client: AsyncOpenwopClient, host: ScriptedRuns, server: FaultServer
+) -> None:
+    """We chose it: asyncio or trio, nothing goes on behind the caller's back."""
+    with anyio.fail_after(10):
+        async with client.fan_out([*specs(5, "open"), *specs(1)], concurrency=6) as outcomes:
+            assert (await anext(outcomes)).ok
+        await client.fan_out(specs(3, "open")).aclose()
+        abandoned = client.fan_out([*specs(5, "open"), *specs(1)], concurrency=6)
+        assert (await anext(abandoned)).ok
+        work = abandoned._work
+        del abandoned
+        gc.collect()
+        await until(lambda: work._over, "the end of the work")
+        await client.aclose()
 
 
 # -- errors and deadlines -------------------------------------------------------------------------------------

@@ -147,11 +147,10 @@ async def test_a_timeout_cancels_that_run_only(client: AsyncOpenwopClient, host:
 
 
 async def test_a_host_that_does_not_answer_delays_leaving_by_a_bounded_time(
-    client: AsyncOpenwopClient, server: FaultServer
+    client: AsyncOpenwopClient, host: ScriptedRuns, server: FaultServer
 ) -> None:
     """We chose it: at most five seconds, however many runs there are."""
     server.on("POST", "/v1/runs/{id}/cancel", (Stall(),))
-    host = ScriptedRuns(server)
     before = tasks()
     with anyio.fail_after(9):
         async with client.fan_out(

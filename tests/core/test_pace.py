@@ -109,15 +109,19 @@ def test_a_host_slower_than_one_at_a_time_gets_pauses_that_adapt() -> None:
     """We chose it: below one start at a time the pace goes on to adapt, by the pause before each."""
     pace = Pace(1)
     now = 0.0
-    for gap in (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0):
+    for gap in (0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0):
         pace.began(now)
         refuse(pace, now, now)
         assert pace.gap_s == pytest.approx(gap)
         assert pace.delay_s(now) == pytest.approx(gap)
         now += gap
     pace.began(now)
-    assert pace.delay_s(now) == pytest.approx(5.0), "the pause holds after each start"
-    for _ in range(140):
+    assert pace.delay_s(now) == pytest.approx(1.0), "the pause holds after each start"
+    for _ in range(5):
+        pace.accepted(now)
+        pace.began(now)
+    assert 0.7 < pace.gap_s < 0.8, "slowly at first"
+    for _ in range(25):
         pace.accepted(now)
         pace.began(now)
     assert pace.gap_s == 0.0
@@ -213,7 +217,7 @@ def test_it_finds_the_pace_of_a_host_that_takes_so_many_per_second(per_second: f
                 )
                 refused += late
     assert taken >= 0.8 * per_second * end * 3 / 4
-    assert refused <= 0.25 * taken
+    assert refused <= 0.3 * taken
 
 
 def test_runs_are_looked_at_ever_less_often() -> None:

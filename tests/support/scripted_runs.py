@@ -26,13 +26,15 @@ ENDS = {"completed": "run.completed", "failed": "run.failed", "cancelled": "run.
 class ScriptedRuns:
     """Runs by idempotency key.  A spec's ``inputs["end"]`` is how its run ends; ``"open"`` is until it is cancelled.
 
-    :attr:`hold` keeps the runs from ending until it is set, and ``refuse`` may answer a start in place of the host.
+    :attr:`hold` keeps the runs from ending until it is set.
     """
 
     def __init__(self, server: FaultServer) -> None:
         self.hold: threading.Event | None = None
         self.refusals: list[Script] = []
-        """Answers to the next starts, each used once."""
+        """Answers to the next starts, each used once; the same for streams and reads below."""
+        self.before_streams: list[Script] = []
+        self.before_reads: list[Script] = []
         self.runs: dict[str, str] = {}
         """The end of each run, by its id."""
         self.started: list[str] = []
@@ -59,6 +61,9 @@ class ScriptedRuns:
         return json_response(201, {"runId": run_id, "status": "pending"})
 
     def _events(self, request: Request) -> Script:
+        with self._lock:
+            if self.before_streams:
+                return self.before_streams.pop(0)
         run_id = request.params["id"]
         end = self.runs[run_id]
         first = frame(event_doc(0, "run.started", runId=run_id))
@@ -68,6 +73,9 @@ class ScriptedRuns:
         return sse_response(first, *([WaitFor(self.hold)] if self.hold is not None else []), last)
 
     def _snapshot(self, request: Request) -> Script:
+        with self._lock:
+            if self.before_reads:
+                return self.before_reads.pop(0)
         run_id = request.params["id"]
         end = self.runs[run_id]
         going = run_id not in self.cancelled and (

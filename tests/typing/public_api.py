@@ -13,6 +13,7 @@ from openwop import (
     ApiResponse,
     AsyncDownload,
     AsyncEventStream,
+    AsyncFanOut,
     AsyncOpenwopClient,
     AsyncRun,
     DocumentProblem,
@@ -24,7 +25,9 @@ from openwop import (
     RunConfigurable,
     RunEvent,
     RunFailedError,
+    RunOutcome,
     RunSnapshot,
+    RunSpec,
     StreamLostError,
     WorkflowDefinition,
     is_terminal_status,
@@ -32,6 +35,7 @@ from openwop import (
 )
 from openwop.audit import CheckpointCheck, broken_links, merkle_root, verify_checkpoints
 from openwop.devhost import DevHost
+from openwop.fanout import FanOutProgress
 from openwop.models import (
     AgentDeployment,
     AgentInventoryEntry,
@@ -368,3 +372,30 @@ async def the_audit_log(client: AsyncOpenwopClient) -> None:
     assert_type(verify_checkpoints([{"checkpoint": "c"}], b"key", entries=[{}])[0].reason, str | None)
     assert_type(merkle_root([{"sequence": 0}]), str)
     assert_type(broken_links([{}], first=3), list[models.AuditAnomaly])
+
+
+async def many_runs(client: AsyncOpenwopClient) -> None:
+    async def rows() -> AsyncIterator[RunSpec]:
+        yield RunSpec("w", inputs={"i": 1}, key="row-1", tags=("t",), configurable={"recursionLimit": 5})
+
+    async def decide(interrupt: Interrupt) -> dict[str, str]:
+        return {"action": "accept"}
+
+    assert_type(client.fan_out(rows()), AsyncFanOut)
+    assert_type(client.fan_out(RunSpec("w") for _ in range(3)), AsyncFanOut)
+    async with client.fan_out(
+        [RunSpec("w")], concurrency=5, on_error="raise", strategy="poll", timeout=60, deadline=3600.0,
+        on_interrupt=decide, cancel_on_exit=True,
+    ) as outcomes:  # fmt: skip
+        assert_type(outcomes, AsyncFanOut)
+        assert_type(outcomes.progress, FanOutProgress)
+        assert_type(outcomes.progress.eta_s, float | None)
+        async for outcome in outcomes:
+            assert_type(outcome, RunOutcome)
+            assert_type(outcome.spec.key, str | None)
+            assert_type(outcome.run_id, str | None)
+            assert_type(outcome.snapshot, RunSnapshot | None)
+            assert_type(outcome.error, Exception | None)
+    await outcomes.aclose()
+    client.fan_out([RunSpec("w")], strategy="webhook")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.fan_out(["w"])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]

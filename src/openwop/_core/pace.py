@@ -13,9 +13,11 @@ __all__ = ["Pace", "look_interval_s"]
 _FIRST_WINDOW = 10.0
 _GROWTH = 0.5
 _FIRST_GAP_S = 0.05
-_LONGEST_GAP_S = 5.0
+_LONGEST_GAP_S = 1.0
 _NO_GAP_S = 0.005
 _GAP_SHRINKS_TO = 0.95
+_GAP_SHRINKS_FASTER_TO = 0.8
+_STREAK = 5
 _JITTER_S = 0.2
 
 _SHORTEST_LOOK_S = 0.1
@@ -37,13 +39,23 @@ class Pace:
             pace.began(now)
     """
 
-    __slots__ = ("_growing_fast", "_hold_until", "_limit", "_slowed_at", "gap_s", "on_their_way", "window")
+    __slots__ = (
+        "_growing_fast",
+        "_hold_until",
+        "_limit",
+        "_slowed_at",
+        "_streak",
+        "gap_s",
+        "on_their_way",
+        "window",
+    )
 
     def __init__(self, limit: int) -> None:
         self._limit = float(limit)
         self._growing_fast = True
         self._hold_until = float("-inf")
         self._slowed_at = float("-inf")
+        self._streak = 0
         self.window = min(_FIRST_WINDOW, self._limit)
         """How many starts may be on their way at once."""
         self.gap_s = 0.0
@@ -73,11 +85,14 @@ class Pace:
         if begun_at < self._slowed_at:
             return  # it went out at the old pace and says nothing about the new one
         if self.gap_s:
-            self.gap_s *= _GAP_SHRINKS_TO
+            self._streak += 1
+            self.gap_s *= _GAP_SHRINKS_TO if self._streak <= _STREAK else _GAP_SHRINKS_FASTER_TO
             if self.gap_s < _NO_GAP_S:
                 self.gap_s = 0.0
         else:
-            self.window = min(self._limit, self.window + (1.0 if self._growing_fast else _GROWTH / self.window))
+            self.window = min(
+                self._limit, self.window + (1.0 if self._growing_fast else _GROWTH / self.window)
+            )
 
     def ended(self) -> None:
         """A start came to another end."""
@@ -95,6 +110,7 @@ class Pace:
             return  # of the same burst as the refusal that slowed us down
         self._slowed_at = now
         self._growing_fast = False
+        self._streak = 0
         if self.window >= 2.0:
             self.window /= 2
         else:

@@ -13,14 +13,17 @@ __all__ = ["Background"]
 
 
 class Background:
-    """Runs ``work``, which raises nothing, on the event loop that :meth:`start` is called in.
+    """Runs ``work``, which raises nothing, on the event loop that :meth:`start` is called in, and then ``ended``.
+
+    ``ended`` is called however the task ends, also when it is cancelled before its first turn.
 
     A task group would have to stay open between calls, which a portal that drives them from another thread cannot
     bear.
     """
 
-    def __init__(self, work: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, work: Callable[[], Awaitable[None]], ended: Callable[[], None]) -> None:
         self._work = work
+        self._ended = ended
         self._scope = anyio.CancelScope()
         self._over = anyio.Event()
         self._soon: Callable[[Callable[[], object]], object] | None = None
@@ -33,7 +36,7 @@ class Background:
             self._soon = loop.call_soon_threadsafe
             self._task = loop.create_task(self._run())
             # And not in `_run`: a task that is cancelled before its first turn never gets there.
-            self._task.add_done_callback(lambda _: self._over.set())
+            self._task.add_done_callback(lambda _: self._finish())
         else:
             import trio
 
@@ -48,7 +51,11 @@ class Background:
         try:
             await self._run()
         finally:
-            self._over.set()
+            self._finish()
+
+    def _finish(self) -> None:
+        self._ended()
+        self._over.set()
 
     def abandon(self) -> None:
         """End it soon.  May be called from any thread, and when the event loop is gone."""
@@ -62,9 +69,4 @@ class Background:
         """End it now, and wait until it has ended; also while being cancelled."""
         self._scope.cancel()
         with anyio.CancelScope(shield=True):
-            await self.ended()
-
-    async def ended(self) -> None:
-        """Wait for its end."""
-        if self._soon is not None:
             await self._over.wait()

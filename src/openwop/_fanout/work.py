@@ -74,6 +74,7 @@ class FanOutWork:
         self._ready: deque[RunOutcome] = deque()
         self._news = anyio.Event()
         self._room = anyio.Event()
+        self._complete = False
         self._over = False
         self._closed = False
         self._stopped_for: Exception | None = None
@@ -107,26 +108,27 @@ class FanOutWork:
     # -- the background task ----------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """All of the work.  Raises nothing but a cancellation: what went wrong is raised by :meth:`next_outcome`."""
+        """All of the work.  What goes wrong is raised by :meth:`next_outcome`."""
         self.progress._begin()
         self._moved_at = time.monotonic()
         if self.settings.deadline is not None:
             self._ends_at = self._moved_at + self.settings.deadline
-        try:
-            async with anyio.create_task_group() as group:
-                self._group = group
-                await self._take_up(group)
-        except BaseException:
-            # Somebody cancels this task, the loop at its end for example.  That must not look like the last outcome.
+        async with anyio.create_task_group() as group:
+            self._group = group
+            await self._take_up(group)
+        self._complete = True
+
+    def ended(self) -> None:
+        """The task of :meth:`run` is over."""
+        if not self._complete and self._stopped_for is None:
+            # Somebody cancelled it, the loop at its end for example.  That must not look like the last outcome.
             self._stopped_for = RuntimeError(
                 "the fan-out was ended from outside before all its runs were over"
             )
-            raise
-        finally:
-            self._group = None
-            self.progress._end()
-            self._over = True
-            self._news.set()
+        self._group = None
+        self.progress._end()
+        self._over = True
+        self._news.set()
 
     async def _take_up(self, group: anyio.abc.TaskGroup) -> None:
         """Start a task for each spec, as room comes free."""
