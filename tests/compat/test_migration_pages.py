@@ -97,7 +97,8 @@ def resolve(dotted: str, *, blocking: bool = False) -> Any:
 
 
 def parameters(found: Any) -> set[str]:
-    return set(inspect.signature(found).parameters) if callable(found) else set()
+    is_error = isinstance(found, type) and issubclass(found, BaseException)
+    return set(inspect.signature(found).parameters) if callable(found) and not is_error else set()
 
 
 @pytest.mark.parametrize("page", PAGES)
