@@ -30,13 +30,14 @@ def install_group(session: nox.Session, name: str) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style, formatting, import rules, and that models, operations and OpenAPI document agree."""
+    """Style, formatting, import rules; that models, operations and OpenAPI document agree, and both clients."""
     session.install("-q", "-e", ".[cli,devhost]")
     install_group(session, "lint")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("lint-imports", "--no-cache")
     session.run("python", "tools/gen_models.py", "--check")
+    session.run("python", "tools/gen_sync.py", "--check")
     session.run("python", "tools/check_spec.py")
     session.run("python", "tools/public_api.py", "--check")
 

@@ -17,7 +17,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-FILE = Path(__file__).parents[1] / "tests" / "contract" / "public_api.txt"
+SRC = Path(__file__).parents[1] / "src"
+FILE = SRC.parent / "tests" / "contract" / "public_api.txt"
 
 MODULES = (
     "openwop",
@@ -26,9 +27,13 @@ MODULES = (
     "openwop.models",
     "openwop.models.payloads",
     "openwop.pagination",
+    "openwop.sync.pagination",
     "openwop.webhooks",
 )
 """Modules whose ``__all__`` is a promise.  The resources' classes are reached through the client's attributes."""
+
+RESOURCES = ("openwop.resources", "openwop.sync.resources")
+"""Packages of the async and of the blocking ones."""
 
 
 def lines() -> Iterator[str]:
@@ -39,11 +44,13 @@ def lines() -> Iterator[str]:
         for name in sorted(module.__all__):
             yield from describe(name, getattr(module, name))
         yield ""
-    yield "# resources"
-    for path in sorted((Path(__file__).parents[1] / "src" / "openwop" / "resources").glob("[a-z]*.py")):
-        module = importlib.import_module(f"openwop.resources.{path.stem}")
-        for name in sorted(module.__all__):
-            yield from describe(name, getattr(module, name))
+    for package in RESOURCES:
+        yield f"# {package}"
+        for path in sorted((SRC / package.replace(".", "/")).glob("[a-z]*.py")):
+            module = importlib.import_module(f"{package}.{path.stem}")
+            for name in sorted(module.__all__):
+                yield from describe(name, getattr(module, name))
+        yield ""
 
 
 def describe(name: str, value: Any) -> Iterator[str]:

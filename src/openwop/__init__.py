@@ -8,6 +8,8 @@ Example::
         run = await client.start("my-workflow", inputs={"q": "hello"})
         async for event in run.events():
             print(event.sequence, event.type)
+
+``OpenwopClient`` is the same without ``async`` and ``await``.
 """
 
 from __future__ import annotations
@@ -59,6 +61,10 @@ if TYPE_CHECKING:
     from openwop.models.workflows import WorkflowDefinition
     from openwop.response import ApiResponse
     from openwop.streaming.stream import AsyncEventStream
+    from openwop.sync.client import OpenwopClient
+    from openwop.sync.downloads import Download
+    from openwop.sync.handles import Run
+    from openwop.sync.streams import EventStream
     from openwop.webhooks import WebhookDelivery, WebhookVerifier
 
 # Where each public name lives.  Nothing heavy is imported before a name is used: `import openwop` costs a few ms.
@@ -67,6 +73,10 @@ _HOMES: dict[str, str] = {
     "AsyncDownload": "openwop.downloads",
     "AsyncEventStream": "openwop.streaming.stream",
     "AsyncRun": "openwop.handles",
+    "OpenwopClient": "openwop.sync.client",
+    "Download": "openwop.sync.downloads",
+    "EventStream": "openwop.sync.streams",
+    "Run": "openwop.sync.handles",
     "ApiResponse": "openwop.response",
     "EventPage": "openwop.models.events",
     "EventType": "openwop.models.events",
@@ -130,8 +140,10 @@ __all__ = [
     "ConnectionFailedError",
     "DocumentProblem",
     "DocumentValidationError",
+    "Download",
     "EngineVersionMismatchError",
     "EventPage",
+    "EventStream",
     "EventType",
     "GoneError",
     "IdempotencyMismatchError",
@@ -139,6 +151,7 @@ __all__ = [
     "InvalidRequestError",
     "MessageChunk",
     "NotFoundError",
+    "OpenwopClient",
     "OpenwopError",
     "PermissionDeniedError",
     "ProtocolVersionError",
@@ -146,6 +159,7 @@ __all__ = [
     "RequestTimeoutError",
     "RequestValidationError",
     "ResponseDecodeError",
+    "Run",
     "RunAlreadyActiveError",
     "RunCancelledError",
     "RunConfigurable",

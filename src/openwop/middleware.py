@@ -12,6 +12,8 @@ Example::
         return response
 
     client = AsyncOpenwopClient(middleware=[tag_requests])
+
+That of a blocking client is a plain function: without ``async`` and ``await``, the same.  It runs in a thread.
 """
 
 from __future__ import annotations
@@ -22,7 +24,14 @@ from typing import Protocol
 
 from openwop._core.request import ApiRequest
 
-__all__ = ["ApiRequest", "AttemptResponse", "CallNext", "Middleware"]
+__all__ = [
+    "ApiRequest",
+    "AttemptResponse",
+    "BlockingCallNext",
+    "BlockingMiddleware",
+    "CallNext",
+    "Middleware",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +48,20 @@ class AttemptResponse:
 
 
 CallNext = Callable[[ApiRequest], Awaitable[AttemptResponse]]
+BlockingCallNext = Callable[[ApiRequest], AttemptResponse]
 
 
 class Middleware(Protocol):
     """The shape of a middleware; see the module's example."""
 
     async def __call__(self, request: ApiRequest, call_next: CallNext, /) -> AttemptResponse:
+        """Make one attempt through ``call_next`` and return its answer, or raise."""
+        ...
+
+
+class BlockingMiddleware(Protocol):
+    """The shape of a middleware of a blocking client."""
+
+    def __call__(self, request: ApiRequest, call_next: BlockingCallNext, /) -> AttemptResponse:
         """Make one attempt through ``call_next`` and return its answer, or raise."""
         ...

@@ -1,0 +1,1 @@
+"""The blocking client: the async one, run in a thread of its own."""

@@ -1,0 +1,242 @@
+"""Blocking iteration over an async iterable, many items per crossing between the threads."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import weakref
+from collections import deque
+from collections.abc import AsyncIterable, Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar
+
+from openwop.sync._loop import SLICE_S, Call, LeftWith, LoopThread
+
+if TYPE_CHECKING:
+    from openwop.sync._portal import Portal
+
+__all__ = ["BatchIterator"]
+
+T = TypeVar("T")
+
+_SLICE_S = SLICE_S if SLICE_S > 0 else None
+_MAX_BYTES = 1024 * 1024
+
+
+class BatchIterator(Generic[T]):
+    """The items of an async iterable.  A task in the loop reads ahead, and the caller takes what is there.
+
+    * An item is handed over as soon as it has come.  While the caller is busy, up to ``ahead`` of them are read (or a
+      MiB, where ``size`` tells what one takes), and then the source is no longer read until half of them are taken.
+    * An error of the source is raised behind the items that came before it.  The next step after it, and a new loop
+      after the end, ask the source again.
+    * :meth:`close`, and leaving ``with``, close the source and wait for that.  Dropped, it is closed soon.
+    * Ctrl-C ends the wait for an item and loses none: the next step goes on.
+    * Several threads may take from it; each item goes to one of them.
+    """
+
+    def __init__(
+        self,
+        portal: Portal,
+        source: AsyncIterable[T],
+        *,
+        ahead: int = 128,
+        size: Callable[[T], int] | None = None,
+        place: Callable[[], Any] | None = None,
+    ) -> None:
+        self._portal = portal
+        self._source = source
+        self._ahead = ahead
+        self._size = size
+        self._note_place = place
+        self._place: Any = None if place is None else place()
+        self._pump: _Pump[T] | None = None
+        self._over = False
+        self._finalizer: weakref.finalize[Any, Any] | None = None
+
+    @property
+    def place(self) -> Any:
+        """What ``place()`` gave when the item last handed out was read, or before the first one at the start."""
+        return self._place
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Self:
+        self._over = False
+        return self
+
+    def __next__(self) -> T:
+        pump = self._pump
+        if pump is None:
+            pump = self._begin()
+        try:
+            item, self._place = pump.buffer.popleft()
+        except IndexError:
+            item, self._place = self._wait(pump)
+        if pump.sized or pump.full:
+            pump.take(item)
+        return item
+
+    def close(self) -> None:
+        """Stop reading and close the source.  May be called again, and from another thread, whose wait then ends."""
+        pump, self._pump = self._pump, None
+        if self._finalizer is not None:
+            self._finalizer.detach()
+        if self._portal.usable:
+            self._portal.call(_close, self._source, pump)
+
+    def _begin(self) -> _Pump[T]:
+        if self._over:
+            raise StopIteration
+        thread = self._portal.thread
+        pump = _Pump(self._source, thread, self._ahead, self._size, self._note_place)
+        thread.begin(pump.call)
+        self._pump = pump
+        # It must not know of this object, or it would keep it alive.
+        self._finalizer = weakref.finalize(self, _abandon, thread, self._source, pump)
+        self._finalizer.atexit = False
+        return pump
+
+    def _wait(self, pump: _Pump[T]) -> tuple[T, Any]:
+        while True:
+            pump.wait()
+            ended = pump.ended  # nothing is put behind the end
+            try:
+                return pump.buffer.popleft()
+            except IndexError:
+                if ended:
+                    self._end(pump)
+
+    def _end(self, pump: _Pump[T]) -> NoReturn:
+        if self._pump is pump:
+            self._pump = None
+            self._place = pump.place
+            if self._finalizer is not None:
+                self._finalizer.detach()
+        error = pump.error
+        try:
+            if error is None or pump.stopped:
+                self._over = True
+                raise StopIteration
+            if isinstance(error, asyncio.CancelledError):
+                raise pump.thread.cancelled() from None
+            raise error.error if isinstance(error, LeftWith) else error
+        finally:
+            del error, self  # no cycle of the error, its traceback and this frame
+
+
+class _Pump(Generic[T]):
+    """What the two threads share: one of them puts items in, the other takes them out."""
+
+    def __init__(
+        self,
+        source: AsyncIterable[T],
+        thread: LoopThread,
+        ahead: int,
+        size: Callable[[T], int] | None,
+        note_place: Callable[[], Any] | None,
+    ) -> None:
+        self.buffer: deque[tuple[T, Any]] = deque()
+        self.thread = thread
+        self.call: Call[None] = Call(thread, self._run)
+        self.iterator: Any = None
+        self.sized = size is not None
+        self.full = False
+        self.ended = False
+        self.stopped = False
+        self.error: BaseException | None = None
+        self.place: Any = None
+        self._source = source
+        self._ahead = ahead
+        self._size = size
+        self._note_place = note_place
+        self._put = 0
+        self._taken = 0
+        self._room = asyncio.Event()
+        self._turn = threading.Condition()
+        self._waiting = False
+
+    # -- in the loop thread -----------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        error: BaseException | None = None
+        try:
+            await self._read()
+        except BaseException as caught:  # noqa: BLE001 - a boundary: it is raised in the thread that iterates
+            error = caught
+        self.error = error
+        del error
+        if self._note_place is not None:
+            self.place = self._note_place()
+        self.ended = True
+        self._wake()
+
+    async def _read(self) -> None:
+        buffer, ahead, note_place, size = self.buffer, self._ahead, self._note_place, self._size
+        append = buffer.append
+        self.iterator = aiter(self._source)
+        async for item in self.iterator:
+            append((item, None if note_place is None else note_place()))
+            if self._waiting:
+                self._wake()
+            if size is not None:
+                self._put += size(item)
+            if len(buffer) >= ahead or self._put - self._taken >= _MAX_BYTES:
+                await self._until_room()
+
+    async def _until_room(self) -> None:
+        self._room.clear()
+        self.full = True
+        if not self._has_room():  # it may have got it just now, before `full` was seen
+            await self._room.wait()
+        self.full = False
+
+    def _wake(self) -> None:
+        with self._turn:
+            self._waiting = False
+            self._turn.notify_all()
+
+    # -- in the thread that iterates --------------------------------------------------------------------------
+
+    def wait(self) -> None:
+        """Wait until there is an item, or no more to come.  An interrupted wait leaves everything as it is."""
+        with self._turn:
+            while True:
+                self._waiting = True
+                if self.buffer or self.ended:
+                    return
+                self._turn.wait(_SLICE_S)
+
+    def take(self, item: T) -> None:
+        """Note what was taken, and let the reading go on when it is worth it."""
+        if self._size is not None:
+            self._taken += self._size(item)
+        if self.full and self._has_room():
+            self.full = False
+            self.thread.soon(self._room.set)
+
+    def _has_room(self) -> bool:
+        held = len(self.buffer)
+        return not held or (held <= self._ahead // 2 and self._put - self._taken <= _MAX_BYTES // 2)
+
+
+async def _close(source: Any, pump: _Pump[Any] | None) -> None:
+    if pump is not None:
+        pump.stopped = True
+        pump.call.cancel_now()
+        await pump.call.ended()
+        pump.buffer.clear()
+    for closable in (source, None if pump is None else pump.iterator):
+        aclose = getattr(closable, "aclose", None)
+        if aclose is not None:
+            await aclose()
+
+
+def _abandon(thread: LoopThread, source: Any, pump: _Pump[Any]) -> None:
+    thread.soon(Call(thread, _close, (source, pump)).start)
