@@ -1,4 +1,4 @@
-"""Write the blocking classes under ``src/openwop/sync`` from the async ones, or check that they are up to date.
+"""Write the blocking classes of ``openwop.sync`` and ``openwop.compat`` from the async ones, or check them.
 
 Run it as ``python tools/gen_sync.py`` after a change to an async class; with ``--check`` it changes nothing, names the
 files that differ and exits with 1 if there is one.  It needs ``ruff``, which lays the files out.
@@ -44,11 +44,15 @@ SOURCES: dict[str, str] = {
         f"openwop.resources.{path.stem}": f"openwop.sync.resources.{path.stem}"
         for path in sorted((SRC / "openwop" / "resources").glob("[a-z]*.py"))
     },
+    "openwop.compat._async_client": "openwop.compat._client",
+    "openwop.compat._async_registry": "openwop.compat._registry",
+    "openwop.compat._stream": "openwop.compat._run_events",
 }
 """Modules with async classes, and where their twins go."""
 
 BY_HAND: dict[str, tuple[Origin, str]] = {
     "AsyncOpenwopClient": (("openwop.sync._bases", "BlockingClient"), "{name}"),
+    "AsyncRegistryClient": (("openwop.sync._bases", "BlockingClient"), "{name}"),
 }
 """Async classes whose twin has a base that is written by hand, and that base's type argument."""
 

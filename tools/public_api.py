@@ -22,6 +22,7 @@ FILE = SRC.parent / "tests" / "contract" / "public_api.txt"
 
 MODULES = (
     "openwop",
+    "openwop.compat",
     "openwop.devhost",
     "openwop.middleware",
     "openwop.models",
