@@ -25,7 +25,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast
 import anyio
 import sniffio
 
-__all__ = ["SLICE_S", "Call", "LeftWith", "LoopThread"]
+__all__ = ["SLICE_S", "Call", "Lease", "LeftWith", "LoopThread"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -38,6 +38,8 @@ _LET_GO_S = 5.0
 """How long Ctrl-C waits for the request that it stops."""
 _STOP_S = 5.0
 """How long the last client to close waits for the loop to end."""
+_CLOSE_S = 1.0
+"""How long it may take to close a client that was left open."""
 
 FORKED = (
     "A blocking client does not survive fork(): its loop thread stayed in the parent process. "
@@ -146,11 +148,20 @@ class Call(Generic[T]):
             del error, self  # no cycle of the error, its traceback and this frame
 
 
+class Lease:
+    """A client's part in the loop thread, with what closes the client where nobody else does."""
+
+    __slots__ = ("ending",)
+
+    def __init__(self) -> None:
+        self.ending: Callable[[], Awaitable[None]] | None = None
+
+
 class LoopThread:
     """A thread with an event loop in it, from its start to its end."""
 
     def __init__(self) -> None:
-        self.leases = 0
+        self.leases: set[Lease] = set()
         self.exiting = False
         self._pid = os.getpid()
         self._broken = False
@@ -220,6 +231,12 @@ class LoopThread:
         # Here and not by the end of the run, which cancels natively and only once.
         for call in tuple(self._open):
             call.cancel_now()
+        await self._no_tasks()
+        for lease in tuple(self.leases):
+            self.end(lease)
+        await self._no_tasks()
+
+    async def _no_tasks(self) -> None:
         while self._tasks:
             await asyncio.wait(tuple(self._tasks))
 
@@ -237,6 +254,13 @@ class LoopThread:
     def forget(self, call: Call[Any]) -> None:
         """A call has ended."""
         self._open.discard(call)
+
+    def end(self, lease: Lease) -> None:
+        """Close a client that nobody has closed, and nobody can any more."""
+        self.leases.discard(lease)
+        ending, lease.ending = lease.ending, None
+        if ending is not None:
+            self.make_task(_closed(ending), contextvars.Context())
 
     # -- in other threads -------------------------------------------------------------------------------------
 
@@ -287,6 +311,14 @@ class LoopThread:
         # blocking call, instead of printing a traceback.
         if self.exiting and threading.current_thread() is not threading.main_thread():
             threading.Event().wait()
+
+
+async def _closed(ending: Callable[[], Awaitable[None]]) -> None:
+    try:
+        with anyio.move_on_after(_CLOSE_S):
+            await ending()
+    except Exception:
+        logger.warning("closing a client that was left open failed", exc_info=True)
 
 
 class _DaemonThreads(ThreadPoolExecutor):
