@@ -1,0 +1,96 @@
+"""Small programs that tests run in an interpreter of their own: what happens at its end cannot be seen from inside."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from textwrap import dedent
+
+PATIENCE_S = 40.0
+LAST_LINE = "(end of the program)"
+
+PRELUDES = {
+    "asyncio": "",
+    "uvloop": "import asyncio, uvloop; asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())\n",
+}
+"""What a program begins with, to have one loop or the other."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a program ended."""
+
+    output: list[str]
+    errors: str
+    code: int
+    seconds: float
+    """From the last thing that the test waited for or did, to its end."""
+
+
+@dataclass
+class Program:
+    """A program that is running."""
+
+    process: subprocess.Popen[str]
+    _lines: list[str] = field(default_factory=list)
+    _since: float = field(default_factory=time.monotonic)
+
+    def wait_for(self, line: str) -> None:
+        """Read what it prints up to ``line``, which must come."""
+        assert self.process.stdout is not None
+        for printed in self.process.stdout:
+            self._lines.append(printed.rstrip("\n"))
+            if self._lines[-1] == line:
+                self._since = time.monotonic()
+                return
+        raise AssertionError(f"the program ended without {line!r}: {self.end()}")
+
+    def interrupt(self) -> None:
+        """Do what Ctrl-C does."""
+        self.process.send_signal(signal.SIGINT)
+        self._since = time.monotonic()
+
+    def end(self) -> Ended:
+        """Wait for its end."""
+        output, errors = self.process.communicate(timeout=PATIENCE_S)
+        seconds = time.monotonic() - self._since
+        lines = [*self._lines, *output.splitlines()]
+        return Ended(lines, errors, self.process.returncode, seconds)
+
+
+@contextmanager
+def program(source: str, *arguments: str, loop: str = "asyncio") -> Iterator[Program]:
+    """Start a program, and end it by force where the test does not see it end."""
+    command = [sys.executable, "-u", "-c", PRELUDES[loop] + dedent(source), *arguments]
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        env={name: value for name, value in os.environ.items() if not name.startswith("OPENWOP_")},
+    )
+    watchdog = threading.Timer(PATIENCE_S, process.kill)  # ends a read that would wait for ever
+    watchdog.start()
+    try:
+        yield Program(process)
+    finally:
+        watchdog.cancel()
+        process.kill()
+        process.communicate()
+
+
+def run_program(source: str, *arguments: str, loop: str = "asyncio") -> Ended:
+    """Run a program to its end; ``seconds`` is from the end of its last line of code."""
+    with program(f"{source}\nprint({LAST_LINE!r})", *arguments, loop=loop) as running:
+        running.wait_for(LAST_LINE)
+        ended = running.end()
+        return replace(ended, output=[line for line in ended.output if line != LAST_LINE])
