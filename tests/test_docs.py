@@ -123,6 +123,10 @@ OUTPUTS = {
     ),
     "evaluate.py": r"short-and-clean 1\ntoo-long 1\nfull-of-typos 1\nsays-why 0\npassed with 0\.75\n"
     r"task-says-why too strict\nthe whole log\nQ3\nthe host says True and its signatures True\n",
+    "blocking_quickstart.py": (
+        r"0 run\.started\n(?:\d+ [\w.-]+\n)+completed\nwith a callback: completed\nwent on behind 0 with 1\n"
+        r"20 runs finished\n\{'completed'\}\n"
+    ),
     "quickstart.py": r"0 run\.started\n(?:\d+ [\w.-]+\n)+completed\n",
     "approval.py": r"\S+ asks for approval\nwith a callback: completed\nby hand: completed\n",
     "stream_text.py": r"Nothing was lost\.\n",

@@ -27,14 +27,15 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 from sync_classes import ClassPrinter, docstring
-from sync_source import SRC, AsyncClass, Module, Origin, Package, Refusal
-from sync_text import Words
+from sync_source import SRC, AsyncClass, Module, Origin, Package, Refusal, path_of
+from sync_text import PHRASES, Words
 from sync_types import Twin, Types
 
 ROOT = SRC.parent
 
 SOURCES: dict[str, str] = {
     "openwop.client": "openwop.sync.client",
+    "openwop.fanout": "openwop.sync.fanout",
     "openwop.handles": "openwop.sync.handles",
     "openwop.pagination": "openwop.sync.pagination",
     "openwop.downloads": "openwop.sync.downloads",
@@ -169,28 +170,28 @@ def twins_of(package: Package, sources: Mapping[str, str]) -> dict[Origin, Twin]
     return found
 
 
-def files(sources: Mapping[str, str] = SOURCES, *, ruff: str | None = None) -> dict[Path, str]:
-    """Every file that is to be, by its path."""
+def texts(sources: Mapping[str, str] = SOURCES, phrases: Mapping[str, str] = PHRASES) -> dict[str, str]:
+    """The text of every file that is to be, by its module, before it is laid out."""
     package = Package()
     twins = twins_of(package, sources)
-    by_name = {twin.source.name: twin.name for twin in twins.values()}
-    words = Words(by_name.get)
-    texts = {
-        path_of(target): File(package, package.module(name), target, twins, words).text()
+    words = Words({twin.source.name: twin.name for twin in twins.values()}.get, phrases)
+    found = {
+        target: File(package, package.module(name), target, twins, words).text()
         for name, target in sources.items()
-        if any(twin.module == target for twin in twins.values())
     }
-    problems = words.problems + [
-        f"PHRASES: {phrase!r} is not in any docstring" for phrase in sorted(words.unused)
-    ]
-    if problems:
-        raise Refusal("\n".join(problems))
-    return {path: laid_out(path, text, ruff or the_ruff()) for path, text in texts.items()}
+    stale = [f"PHRASES: {phrase!r} is not in any docstring" for phrase in sorted(words.unused)]
+    if words.problems or stale:
+        raise Refusal("\n".join([*words.problems, *stale]))
+    return found
 
 
-def path_of(module: str) -> Path:
-    """The file of a module of the package."""
-    return SRC.joinpath(*module.split(".")).with_suffix(".py")
+def files(sources: Mapping[str, str] = SOURCES, phrases: Mapping[str, str] = PHRASES) -> dict[Path, str]:
+    """Every file that is to be, by its path."""
+    ruff = the_ruff()
+    return {
+        path_of(target): laid_out(path_of(target), text, ruff)
+        for target, text in texts(sources, phrases).items()
+    }
 
 
 def the_ruff() -> str:
@@ -226,13 +227,17 @@ def differences(expected: Mapping[Path, str]) -> list[Path]:
     return sorted(path for path in expected.keys() | marked.keys() if expected.get(path) != marked.get(path))
 
 
-def main(arguments: Sequence[str] | None = None, sources: Mapping[str, str] = SOURCES) -> int:
+def main(
+    arguments: Sequence[str] | None = None,
+    sources: Mapping[str, str] = SOURCES,
+    phrases: Mapping[str, str] = PHRASES,
+) -> int:
     """Write the files, or only compare them: 1 if something differs."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--check", action="store_true", help="change nothing; fail if a file would change")
     check: bool = parser.parse_args(arguments).check
     try:
-        expected = files(sources)
+        expected = files(sources, phrases)
     except Refusal as refusal:
         print(refusal)
         return 1

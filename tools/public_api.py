@@ -24,6 +24,7 @@ MODULES = (
     "openwop",
     "openwop.compat",
     "openwop.devhost",
+    "openwop.fanout",
     "openwop.middleware",
     "openwop.models",
     "openwop.models.payloads",

@@ -9,6 +9,7 @@ import ast
 import copy
 import textwrap
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from sync_source import AsyncClass, Definition, Member, Module, Origin, Refusal
 from sync_text import Words
@@ -26,15 +27,32 @@ BATCHES: Origin = ("openwop.sync._batches", "BatchIterator")
 ENTERED: Origin = ("openwop.sync._bases", "entered")
 RESPONSE: Origin = ("openwop.response", "ApiResponse")
 
-ITEMS: dict[str, tuple[Origin, frozenset[str]]] = {
-    "AsyncEventStream": (
+
+@dataclass(frozen=True)
+class Items:
+    """What reads ahead for a class."""
+
+    made: str
+    """An expression that makes it; ``portal`` and ``native`` are there."""
+    needs: Origin | None = None
+    properties: frozenset[str] = frozenset()
+    """What it tells instead of the async object, because it is about the last item, and that object is further on."""
+
+
+BATCHED = Items("portal.iterate(native)")
+ITEMS: dict[str, Items] = {
+    "AsyncEventStream": Items(
+        "EventItems(portal, native)",
         ("openwop.sync._events", "EventItems"),
         frozenset({"cursor", "gaps", "last_event_id", "last_sequence", "reconnects", "skipped", "transport"}),
     ),
-    "AsyncDownload": (("openwop.sync._bases", "Pieces"), frozenset({"sha256"})),
+    "AsyncDownload": Items(
+        "Pieces(portal, native)", ("openwop.sync._bases", "Pieces"), frozenset({"sha256"})
+    ),
+    # What is read makes room for another run, and nobody has asked for that yet.
+    "AsyncFanOut": Items("portal.iterate(native, ahead=1)"),
 }
-"""What reads ahead for a class, where that is more than a ``BatchIterator``, and the properties that it has instead
-of the async object: those that tell of the last item, since the async object is further on."""
+"""Classes for which that is not simply a ``BatchIterator``."""
 
 
 class ClassPrinter:
@@ -54,6 +72,7 @@ class ClassPrinter:
         self._class = twin.source
         self._types = types
         self._words = words
+        self._items = ITEMS.get(self._class.name, BATCHED)
         self._base = base
         self._late = late
 
@@ -95,11 +114,9 @@ class ClassPrinter:
         yield "        self._portal = portal"
         yield "        self._async = native"
         if self._reads_ahead:
-            items = ITEMS.get(self._class.name)
-            if items is not None:
-                self._types.need_other(items[0])
-            made = "portal.iterate(native)" if items is None else f"{items[0][1]}(portal, native)"
-            yield f"        self._items = {made}"
+            if self._items.needs is not None:
+                self._types.need_other(self._items.needs)
+            yield f"        self._items = {self._items.made}"
         yield ""
 
     @property
@@ -114,7 +131,7 @@ class ClassPrinter:
             return
         if member.name == "__repr__":
             yield "    def __repr__(self) -> str:"
-            yield '        return repr(self._async).removeprefix("Async")'
+            yield '        return repr(self._async).replace("Async", "", 1)'
             yield ""
             return
         if member.name == "__aiter__":
@@ -184,7 +201,7 @@ class ClassPrinter:
         special = self._special(member)
         if special is not None:
             return special
-        if member.name in ITEMS.get(self._class.name, ((), ()))[1]:
+        if member.name in self._items.properties:
             return f"return self._items.{member.name}"
         if member.decorators & {"property", "cached_property"}:
             return self._result(member, native)

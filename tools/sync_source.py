@@ -21,6 +21,12 @@ Origin = tuple[str, str]
 BUILTIN = "builtins"
 
 
+def path_of(module: str) -> Path:
+    """The file of a module of the package."""
+    path = SRC.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
 class Refusal(Exception):
     """The async source has something that there is no rule for."""
 
@@ -40,9 +46,7 @@ class Module:
     @classmethod
     def load(cls, name: str) -> Module:
         """Read a module of the package by its dotted name."""
-        path = SRC.joinpath(*name.split("."))
-        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-        module = cls(name, ast.parse(path.read_text(encoding="utf-8")))
+        module = cls(name, ast.parse(path_of(name).read_text(encoding="utf-8")))
         module._read(module.tree.body, checkers=False)
         return module
 

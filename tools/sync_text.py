@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import re
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 PROSE_WIDTH = 120
 
@@ -36,7 +36,12 @@ PHRASES: dict[str, str] = {
     ),
     "also after an error or a cancelled wait": "also after an error or a ``KeyboardInterrupt``",
     "and hold only a piece of them in memory": "and hold no more than a MiB of them in memory",
-    "two tasks iterate at the same time": "two threads iterate at the same time",
+    "two tasks iterate at the same time, or the stream was closed.": "the stream was closed.",
+    "any iterable or async iterable of": "any iterable of",
+    "are read in the event loop, other iterables in a thread,": "are read at once, other iterables in a thread,",
+    "May be called from several tasks, and again after a cancelled wait: none is lost.": (
+        "May be called from several threads, and again after a Ctrl-C: none is lost."
+    ),
     "Unlike the iterator of ``aiter(stream)`` it can be called again after a cancelled wait.": (
         "It can be called again after a ``KeyboardInterrupt``."
     ),
@@ -46,9 +51,8 @@ PHRASES: dict[str, str] = {
 """Text of the async classes and what stands in its place; each has to be found somewhere, else it is out of date."""
 
 LEFT_OVER = re.compile(
-    r"\bawait\b|\basync\b|\bAsync(?!OpenwopClient`)(?<!httpx\.Async)[A-Z]\w*|\bacloses?\b|\b__a\w+__|\b[ac]oroutines?\b"
-    r"|\basyncio\b|\btrio\b|event loop|\ba(?:nother|ll)? tasks? iterat",
-    re.IGNORECASE,
+    r"\bawait\b|\basync\b|(?<!httpx\.)(?<!~openwop\.)\bAsync[A-Z]\w*|\baclose\b|\b__a(?:enter|exit|iter|next)__"
+    r"|\bcoroutines?\b|\basyncio\b|\btrio\b|\bevent loop\b|\b(?:another|two|each|several) tasks?\b|\bcancelled wait\b"
 )
 """Words that only an async class would use."""
 
@@ -67,10 +71,11 @@ _ARGUMENT = re.compile(r"\s+[\w, ]+: ")
 class Words:
     """Turns text, and knows which of ``PHRASES`` it has met."""
 
-    def __init__(self, renamed: Callable[[str], str | None]) -> None:
+    def __init__(self, renamed: Callable[[str], str | None], phrases: Mapping[str, str] = PHRASES) -> None:
         """``renamed`` gives the blocking name of an async class, or ``None`` for a class that has no twin."""
         self._renamed = renamed
-        self.unused = set(PHRASES)
+        self._phrases = phrases
+        self.unused = set(phrases)
         self.problems: list[str] = []
 
     def docstring(self, text: str, place: str, indent: int) -> str:
@@ -90,7 +95,7 @@ class Words:
 
     def prose(self, text: str, width: int) -> str:
         """Sentences and lists, wrapped again where they have become too long."""
-        for old, new in PHRASES.items():
+        for old, new in self._phrases.items():
             text, count = re.subn(re.escape(old).replace(r"\ ", r"\s+"), lambda _, new=new: new, text)
             if count:
                 self.unused.discard(old)

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         StreamLostError,
         WebhookVerificationError,
     )
+    from openwop.fanout import AsyncFanOut, RunOutcome, RunSpec
     from openwop.handles import AsyncRun
     from openwop.models.events import EventPage, EventType, MessageChunk, RunEvent
     from openwop.models.interrupts import Interrupt
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from openwop.streaming.stream import AsyncEventStream
     from openwop.sync.client import OpenwopClient
     from openwop.sync.downloads import Download
+    from openwop.sync.fanout import FanOut
     from openwop.sync.handles import Run
     from openwop.sync.streams import EventStream
     from openwop.webhooks import WebhookDelivery, WebhookVerifier
@@ -72,10 +74,12 @@ _HOMES: dict[str, str] = {
     "AsyncOpenwopClient": "openwop.client",
     "AsyncDownload": "openwop.downloads",
     "AsyncEventStream": "openwop.streaming.stream",
+    "AsyncFanOut": "openwop.fanout",
     "AsyncRun": "openwop.handles",
     "OpenwopClient": "openwop.sync.client",
     "Download": "openwop.sync.downloads",
     "EventStream": "openwop.sync.streams",
+    "FanOut": "openwop.sync.fanout",
     "Run": "openwop.sync.handles",
     "ApiResponse": "openwop.response",
     "EventPage": "openwop.models.events",
@@ -84,7 +88,9 @@ _HOMES: dict[str, str] = {
     "MessageChunk": "openwop.models.events",
     "RunConfigurable": "openwop.models.options",
     "RunEvent": "openwop.models.events",
+    "RunOutcome": "openwop.fanout",
     "RunSnapshot": "openwop.models.runs",
+    "RunSpec": "openwop.fanout",
     "WorkflowDefinition": "openwop.models.workflows",
     "TERMINAL_STATUSES": "openwop.models.runs",
     "is_terminal_status": "openwop.models.runs",
@@ -131,6 +137,7 @@ __all__ = [
     "ApiResponse",
     "AsyncDownload",
     "AsyncEventStream",
+    "AsyncFanOut",
     "AsyncOpenwopClient",
     "AsyncRun",
     "AuthenticationError",
@@ -145,6 +152,7 @@ __all__ = [
     "EventPage",
     "EventStream",
     "EventType",
+    "FanOut",
     "GoneError",
     "IdempotencyMismatchError",
     "Interrupt",
@@ -165,7 +173,9 @@ __all__ = [
     "RunConfigurable",
     "RunEvent",
     "RunFailedError",
+    "RunOutcome",
     "RunSnapshot",
+    "RunSpec",
     "RunWaitTimeoutError",
     "ServerError",
     "StreamDecodeError",

@@ -39,12 +39,15 @@ class Desk:
 
     async def see(self, event: RunEvent) -> None:
         known = self._log_end is not None and event.sequence <= self._log_end
-        if known or not is_request(event.type):
-            return
+        if not known and is_request(event.type):
+            await self.look(event.sequence)
+
+    async def look(self, seen: int | None = None) -> None:
+        """Hand over what is pending now.  ``seen``: the sequence of an event of the log that is known already."""
         # The event may be history, and the run's state names one waiting node of several, and late.  So the log is read
         # to its end; what comes on the stream up to there is known then.
         pending, end = await self._look(self._ledger, self._log_end)
-        self._log_end = event.sequence if end is None else max(end, event.sequence)
+        self._log_end = max((place for place in (end, seen) if place is not None), default=None)
         waiting = {interrupt.node_id for interrupt in pending}
         self._handed = {node_id: mark for node_id, mark in self._handed.items() if node_id in waiting}
         for interrupt in pending:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from openwop.client import AsyncOpenwopClient
     from openwop.handles import AsyncRun
 
-__all__ = ["execute"]
+__all__ = ["Execution", "execute"]
 
 logger = logging.getLogger("openwop.run")
 
@@ -39,44 +39,83 @@ async def execute(
     """Start a run and wait for its end; see :meth:`AsyncOpenwopClient.execute`."""
     # The key is made here so that a start whose answer was lost can be asked for again, and cancelled.
     key = mint_key() if idempotency_key is None else checked_key(idempotency_key)
-    run: AsyncRun | None = None
-    asked = False
 
-    async def start() -> AsyncRun:
+    async def ask() -> AsyncRun:
         return await client.start(workflow_id, idempotency_key=key, **arguments)
 
-    try:
-        with anyio.move_on_after(checked_wait(timeout)):
-            await client.ready()
-            asked = True
-            run = await start()
-            return await run.result(on_interrupt=on_interrupt)
-        last = await run.last_look() if run is not None else None
-        raise RunWaitTimeoutError(
-            f"a run of {workflow_id} was still going after {timeout:g} s", snapshot=last
-        )
-    except BaseException as error:
-        if (
-            cancel_on_exit
-            and not _tells_the_end_of(run, error)
-            and (run is not None or (asked and may_have_started(error)))
-        ):
-            await _cancel_started(run, start)
-        raise
+    execution = Execution(workflow_id, ask, cancel_on_exit=cancel_on_exit)
+
+    async def start() -> None:
+        await client.ready()
+        await execution.start()
+
+    async def follow(run: AsyncRun) -> RunSnapshot:
+        return await run.result(on_interrupt=on_interrupt)
+
+    return await execution.to_end(start, follow, timeout=checked_wait(timeout))
 
 
-def _tells_the_end_of(run: AsyncRun | None, error: BaseException) -> bool:
-    """Whether there is nothing to cancel any more.  A handler may raise the end of a run of its own."""
-    ended = error.snapshot if isinstance(error, RunFailedError | RunCancelledError) else None
-    return ended is not None and run is not None and ended.run_id == run.id
+class Execution:
+    """One run from its start to its end.  What it started, it cancels when it is not waited for any more.
 
+    ``ask`` asks the host for the run, every time under the same key and with the same body: the host answers with the
+    run that it started the first time.
+    """
 
-async def _cancel_started(run: AsyncRun | None, start: Callable[[], Awaitable[AsyncRun]]) -> None:
-    """Cancel on the host what we started there, even while being cancelled ourselves."""
-    with anyio.move_on_after(_CLEAN_UP_S, shield=True):
+    def __init__(
+        self, workflow_id: str, ask: Callable[[], Awaitable[AsyncRun]], *, cancel_on_exit: bool
+    ) -> None:
+        self._workflow_id = workflow_id
+        self._ask = ask
+        self._cancel_on_exit = cancel_on_exit
+        self.run: AsyncRun | None = None
+        self.asked = False
+        """Whether the host may have been asked for the run; a refusal that proves otherwise takes it back."""
+
+    async def start(self) -> None:
+        """Ask for the run."""
+        self.asked = True
+        self.run = await self._ask()
+
+    async def to_end(
+        self,
+        start: Callable[[], Awaitable[None]],
+        follow: Callable[[AsyncRun], Awaitable[RunSnapshot]],
+        *,
+        timeout: float | None,
+    ) -> RunSnapshot:
+        """Start the run by ``start``, which calls :meth:`start`, and ``follow`` it to its end.
+
+        Raises what those raise, and :class:`RunWaitTimeoutError` after ``timeout`` seconds.
+        """
         try:
-            # The same key and body again: the host answers with the run it started the first time.
-            found = run if run is not None else await start()
-            await found.cancel(reason="the client stopped waiting")
-        except OpenwopError as error:
-            logger.warning("a run that was started here could not be cancelled: %s", type(error).__name__)
+            with anyio.move_on_after(timeout):
+                await start()
+                assert self.run is not None  # for the type checker
+                return await follow(self.run)
+            last = await self.run.last_look() if self.run is not None else None
+            raise RunWaitTimeoutError(
+                f"a run of {self._workflow_id} was still going after {timeout:g} s", snapshot=last
+            )
+        except BaseException as error:
+            if (
+                self._cancel_on_exit
+                and not self.told_by(error)
+                and (self.run is not None or (self.asked and may_have_started(error)))
+            ):
+                await self._cancel_started()
+            raise
+
+    def told_by(self, error: BaseException) -> bool:
+        """Whether ``error`` says how the run ended.  A handler may raise the end of a run of its own."""
+        ended = error.snapshot if isinstance(error, RunFailedError | RunCancelledError) else None
+        return ended is not None and self.run is not None and ended.run_id == self.run.id
+
+    async def _cancel_started(self) -> None:
+        """Cancel on the host what we started there, even while being cancelled ourselves."""
+        with anyio.move_on_after(_CLEAN_UP_S, shield=True):
+            try:
+                found = self.run if self.run is not None else await self._ask()
+                await found.cancel(reason="the client stopped waiting")
+            except OpenwopError as error:
+                logger.warning("a run that was started here could not be cancelled: %s", type(error).__name__)

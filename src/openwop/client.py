@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from openwop._client_resources import AsyncClientResources
 from openwop._core.decode import decode_json
 from openwop._core.dialect import SUPPORTED_MAJORS, V1, dialect_for
 from openwop._core.options import Unlisted
@@ -23,32 +23,19 @@ from openwop.models.checks import encode
 from openwop.models.interrupts import Interrupt
 from openwop.models.options import RunConfigurable
 from openwop.models.runs import RunSnapshot
-from openwop.resources.discovery import AsyncDiscovery
-from openwop.resources.interrupts import AsyncInterrupts
-from openwop.resources.runs import AsyncRuns
-from openwop.resources.workflows import AsyncWorkflows
 
 if TYPE_CHECKING:
     import ssl
 
     import httpx
 
+    from openwop.fanout import AsyncFanOut, RunSpec
     from openwop.handles import AsyncRun
-    from openwop.resources.a2a import AsyncA2a
-    from openwop.resources.agents import AsyncAgents
-    from openwop.resources.audit import AsyncAudit
-    from openwop.resources.content import AsyncContent
-    from openwop.resources.packs_test import AsyncPacksTest
-    from openwop.resources.prompts import AsyncPrompts
-    from openwop.resources.tools import AsyncTools
-    from openwop.resources.triggers import AsyncTriggers
-    from openwop.resources.webhooks import AsyncWebhooks
-    from openwop.resources.workspace import AsyncWorkspace
 
 __all__ = ["AsyncOpenwopClient"]
 
 
-class AsyncOpenwopClient:
+class AsyncOpenwopClient(AsyncClientResources):
     """A client of one OpenWOP host.
 
     Use it with ``async with``, or call :meth:`aclose`.  One client serves any number of tasks at once, in one event
@@ -172,105 +159,16 @@ class AsyncOpenwopClient:
 
             patient = client.with_options(timeout=120, max_retries=5)
         """
+        config = changed(self._session.config, timeout=timeout, max_retries=max_retries, headers=headers)
+        return self._through(self._session.with_config(config))
+
+    def _through(self, session: Session) -> AsyncOpenwopClient:
+        """A copy that makes its calls through ``session``."""
         copy = object.__new__(type(self))
-        copy._session = self._session.with_config(
-            changed(self._session.config, timeout=timeout, max_retries=max_retries, headers=headers)
-        )
+        copy._session = session
         copy._discovery_cache = self._discovery_cache
         copy._owns_connections = False
         return copy
-
-    @cached_property
-    def discovery(self) -> AsyncDiscovery:
-        """What the host is and offers."""
-        return AsyncDiscovery(self._session, self._discovery_cache)
-
-    @cached_property
-    def workflows(self) -> AsyncWorkflows:
-        """Workflow definitions."""
-        return AsyncWorkflows(self._session)
-
-    @cached_property
-    def runs(self) -> AsyncRuns:
-        """Runs, one method for each operation."""
-        return AsyncRuns(self._session)
-
-    @cached_property
-    def interrupts(self) -> AsyncInterrupts:
-        """Interrupts, by run and node or by token."""
-        return AsyncInterrupts(self._session)
-
-    # What few programs use is imported when it is used, so that importing the client stays cheap.
-
-    @cached_property
-    def agents(self) -> AsyncAgents:
-        """Agents: what is installed, deployments, the roster, the org chart."""
-        from openwop.resources.agents import AsyncAgents
-
-        return AsyncAgents(self._session)
-
-    @cached_property
-    def tools(self) -> AsyncTools:
-        """The tools that agents may be given."""
-        from openwop.resources.tools import AsyncTools
-
-        return AsyncTools(self._session)
-
-    @cached_property
-    def prompts(self) -> AsyncPrompts:
-        """Prompt templates."""
-        from openwop.resources.prompts import AsyncPrompts
-
-        return AsyncPrompts(self._session)
-
-    @cached_property
-    def workspace(self) -> AsyncWorkspace:
-        """Files that the host keeps."""
-        from openwop.resources.workspace import AsyncWorkspace
-
-        return AsyncWorkspace(self._session)
-
-    @cached_property
-    def content(self) -> AsyncContent:
-        """Pages in several languages."""
-        from openwop.resources.content import AsyncContent
-
-        return AsyncContent(self._session)
-
-    @cached_property
-    def triggers(self) -> AsyncTriggers:
-        """Events from outside that start runs."""
-        from openwop.resources.triggers import AsyncTriggers
-
-        return AsyncTriggers(self._session)
-
-    @cached_property
-    def a2a(self) -> AsyncA2a:
-        """Runs as tasks of the Agent2Agent protocol."""
-        from openwop.resources.a2a import AsyncA2a
-
-        return AsyncA2a(self._session)
-
-    @cached_property
-    def webhooks(self) -> AsyncWebhooks:
-        """Events of runs, delivered to a URL."""
-        from openwop.resources.webhooks import AsyncWebhooks
-
-        return AsyncWebhooks(self._session)
-
-    @cached_property
-    def packs_test(self) -> AsyncPacksTest:
-        """A catalogue of packs for trying out."""
-        from openwop.resources.packs_test import AsyncPacksTest
-
-        return AsyncPacksTest(self._session)
-
-    @cached_property
-    def audit(self) -> AsyncAudit:
-        """The host's audit log."""
-        from openwop.resources.audit import AsyncAudit
-
-        return AsyncAudit(self._session)
 
     async def start(
         self,
@@ -384,6 +282,59 @@ class AsyncOpenwopClient:
             unlisted=unlisted,
             idempotency_key=idempotency_key,
         )
+
+    def fan_out(
+        self,
+        specs: Iterable[RunSpec] | AsyncIterable[RunSpec],
+        *,
+        concurrency: int = 100,
+        on_error: Literal["collect", "raise"] = "collect",
+        strategy: Literal["stream", "poll"] = "stream",
+        timeout: float | None = None,
+        deadline: float | None = None,
+        on_interrupt: Callable[[Interrupt], Awaitable[Any]] | None = None,
+        cancel_on_exit: bool = False,
+    ) -> AsyncFanOut:
+        """Start many runs, so many at a time, and give the outcome of each as it finishes.
+
+        Specs are taken up as room comes free: while ``concurrency`` runs are in flight, or as many outcomes wait to be
+        read, nothing is started.  Starts go out as fast as the host takes them: it is asked for more until it answers
+        429 or 503, then for less, and ``Retry-After`` is obeyed.  A start that was refused so is tried again under its
+        key, for as long as the host takes others.
+
+        Args:
+            specs: any iterable or async iterable of :class:`~openwop.RunSpec`, endless ones included.  Lists and tuples
+                are read in the event loop, other iterables in a thread, because they may block.
+            concurrency: runs in flight at once.
+            on_error: ``"collect"`` gives errors as outcomes; ``"raise"`` raises the first one as itself, after the
+                outcomes of the runs that finished before, and ends the rest.
+            strategy: how runs are followed.  ``"stream"`` sees each end at once and holds a connection for each run in
+                flight; ``"poll"`` looks at the states, ever less often, with a few connections for thousands of runs.
+            timeout: seconds for each run from its first start on, after which its error is ``RunWaitTimeoutError``.
+            deadline: seconds for everything; then the same holds for all that are in flight.
+            on_interrupt: answers what the runs ask, several at once; see :meth:`AsyncRun.result`.
+            cancel_on_exit: cancel on the host what was started here and is not waited for any more, after a time-out
+                and when the fan-out is left early.  Needs ``async with``.
+
+        Raises:
+            RequestValidationError: an argument that cannot be; nothing was sent.
+
+        While iterating, after the outcomes of what was started: what ``specs`` raised, or ``RunWaitTimeoutError`` when
+        the ``deadline`` came before all of them were taken up.
+
+        Example::
+
+            specs = [RunSpec("my-workflow", inputs={"i": i}) for i in range(10_000)]
+            async with client.fan_out(specs, concurrency=200) as outcomes:
+                async for outcome in outcomes:
+                    print(outcome.spec.inputs, outcome.run_id, outcome.error or outcome.snapshot)
+        """
+        from openwop.fanout import make_fan_out
+
+        return make_fan_out(
+            self, specs, concurrency=concurrency, on_error=on_error, strategy=strategy, timeout=timeout,
+            deadline=deadline, on_interrupt=on_interrupt, cancel_on_exit=cancel_on_exit,
+        )  # fmt: skip
 
     async def request(
         self,

@@ -23,6 +23,7 @@ from openwop import (
     RequestValidationError,
     RunEvent,
     RunFailedError,
+    RunSpec,
 )
 from support.both_clients import Side
 from support.packs import tarball
@@ -196,6 +197,43 @@ async def test_runs_are_steered_forked_and_compared(client: Any) -> None:
     assert len((await run.debug_bundle(max_events=3)).events) == 3
     with pytest.raises(NotFoundError):
         await client.get_run_handle("no-such-run").snapshot()
+
+
+async def test_many_runs_have_one_outcome_each(client: Any, side: Side) -> None:
+    """And the specs may come from something that blocks."""
+    numbers = list(range(30))
+    specs = (RunSpec("openwop-demo", inputs={"q": str(number)}, key=str(number)) for number in numbers)
+    async with client.fan_out(specs, concurrency=5) as outcomes:
+        found = [outcome async for outcome in outcomes]
+    assert sorted(int(outcome.spec.key or "") for outcome in found) == numbers
+    assert {(outcome.error, outcome.snapshot.status) for outcome in found} == {(None, "completed")}
+    assert outcomes.progress.done == len(numbers)
+
+    def decide(interrupt: Interrupt) -> dict[str, Any]:
+        return {"action": "accept"}
+
+    approvals = [RunSpec("conformance-approval") for _ in range(3)]
+    bare = client.fan_out(approvals, on_interrupt=side.callback(decide))
+    assert {outcome.snapshot.status async for outcome in bare} == {"completed"}
+
+    async with client.fan_out([RunSpec("conformance-approval")], cancel_on_exit=True) as left:
+        while not left.progress.in_flight:
+            await client.discovery.capabilities(refresh=True)
+    with pytest.raises(RequestValidationError):
+        client.fan_out([], concurrency=0)
+
+
+async def test_outcomes_that_nobody_takes_keep_further_runs_from_starting(client: Any) -> None:
+    """We chose it: reading ahead must not make room for runs that nobody has asked for."""
+    specs = [RunSpec("conformance-noop", key=str(number)) for number in range(40)]
+    async with client.fan_out(specs, concurrency=1) as outcomes:
+        await anext(outcomes)
+        while outcomes.progress.done < 2:
+            await client.discovery.openapi()
+        for _ in range(40):  # more than enough for 40 runs, if something started them
+            await client.discovery.openapi()
+        assert outcomes.progress.done <= 4
+        assert len([outcome async for outcome in outcomes]) == 39
 
 
 async def test_files_are_written_edited_and_deleted(client: Any) -> None:

@@ -145,7 +145,9 @@ sys.exit(7)
     assert (ended.code, ended.errors) == (7, "")
 
 
-def test_ctrl_c_that_nobody_catches_ends_the_program_with_one_traceback(server: FaultServer, loop: str) -> None:
+def test_ctrl_c_that_nobody_catches_ends_the_program_with_one_traceback(
+    server: FaultServer, loop: str
+) -> None:
     silent_host(server)
     source = f'{CLIENT}\nprint("waits")\nclient.runs.get("silent")'
     with program(source, server.base_url, loop=loop) as running:
@@ -263,7 +265,9 @@ print(client.runs.get("run-1").status, next(events).sequence)
     assert ended_quietly(ended), ended
 
 
-def test_a_client_that_was_not_used_before_the_fork_works_in_the_child(server: FaultServer, loop: str) -> None:
+def test_a_client_that_was_not_used_before_the_fork_works_in_the_child(
+    server: FaultServer, loop: str
+) -> None:
     # So a client may be made when a server is loaded, which then forks its workers.
     silent_host(server)
     source = f'{CLIENT}{FORK}\nin_child(lambda: print(client.runs.get("run-1").status))'

@@ -127,7 +127,7 @@ class DirectPortal:
     def call(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         return function(*args, **kwargs)
 
-    def iterate(self, source: Any) -> Any:
+    def iterate(self, source: Any, **_: Any) -> Any:
         return ("iterated", source)
 
 

@@ -15,16 +15,20 @@ from openwop import (
     EventPage,
     EventStream,
     EventType,
+    FanOut,
     Interrupt,
     MessageChunk,
     OpenwopClient,
     Run,
     RunConfigurable,
     RunEvent,
+    RunOutcome,
     RunSnapshot,
+    RunSpec,
     models,
 )
 from openwop.audit import CheckpointCheck, broken_links, merkle_root, verify_checkpoints
+from openwop.fanout import FanOutProgress
 from openwop.middleware import ApiRequest, AttemptResponse, BlockingCallNext
 from openwop.models import (
     AgentDeployment,
@@ -292,3 +296,11 @@ def iterators_can_be_stepped_and_closed(client: OpenwopClient, run: Run) -> None
     assert_type(next(client.prompts.list()), PromptPage)
     assert_type(next(client.prompts.list().items()), PromptTemplate)
     assert_type(client.request("GET", "/v1/host/acme/things"), Any)
+
+
+def many_runs_have_outcomes(client: OpenwopClient, specs: Iterator[RunSpec]) -> None:
+    with client.fan_out(specs, concurrency=2, on_interrupt=decide) as outcomes:
+        assert_type(outcomes, FanOut)
+        for outcome in outcomes:
+            assert_type(outcome, RunOutcome)
+        assert_type(outcomes.progress, FanOutProgress)

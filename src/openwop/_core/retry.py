@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from openwop._core.operations import RetryClass
 
-__all__ = ["Failure", "GiveUp", "Retry", "RetryBudget", "RetryPolicy", "decide"]
+__all__ = ["THROTTLED_STATUSES", "Failure", "GiveUp", "Retry", "RetryBudget", "RetryPolicy", "decide"]
 
 RETRYABLE_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
-_THROTTLED = frozenset({429, 503})
+THROTTLED_STATUSES = frozenset({429, 503})
 _TRANSIENT_BASE_S = 0.05
 _THROTTLED_BASE_S = 1.0
 _LONGEST_BACKOFF_S = 20.0
@@ -26,6 +26,8 @@ class RetryPolicy:
     max_retries: int = 2
     max_retry_wait: float = 60.0
     total_timeout: float = 120.0
+    retry_throttled: bool = True
+    """Whether 429 and 503 are tried again here; not where somebody else sets the pace of many calls together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,9 @@ def decide(
         return Retry(0.0, 0, free=True)
     if attempt >= policy.max_retries:
         return GiveUp()
-    throttled = failure.status in _THROTTLED
+    throttled = failure.status in THROTTLED_STATUSES
+    if throttled and not policy.retry_throttled:
+        return GiveUp()
     wait = failure.retry_after
     if wait is not None and wait > policy.max_retry_wait:
         return GiveUp(f"the host asks to wait {wait:g} s, more than max_retry_wait={policy.max_retry_wait:g}")

@@ -76,6 +76,8 @@ class Session:
         self.shared = shared
         self.middleware = tuple(middleware)
         self.policy = RetryPolicy(config.max_retries, config.max_retry_wait, config.total_timeout)
+        self.on_refusal: Callable[[ApiError], None] | None = None
+        """Told the error of each attempt that the host refuses, also of those that are tried again."""
         self._base_headers = {"User-Agent": USER_AGENT, **config.headers}
         self._trace_id = trace_id_of(config.headers)
 
@@ -87,6 +89,13 @@ class Session:
     def with_config(self, config: ClientConfig) -> Session:
         """A session with other settings on the same connections."""
         return Session(config, self.shared, self.middleware)
+
+    def paced(self, on_refusal: Callable[[ApiError], None] | None, *, retry_throttled: bool) -> Session:
+        """A session for one of many calls together, whose pace somebody sets who wants to know of refusals."""
+        copy = self.with_config(self.config)
+        copy.on_refusal = on_refusal
+        copy.policy = replace(copy.policy, retry_throttled=retry_throttled)
+        return copy
 
     async def ready(self) -> None:
         """Agree on the protocol's major, once, before the first call."""
@@ -396,11 +405,14 @@ class Session:
         return cast("str", token)
 
     def _error(self, request: ApiRequest, answer: Answer) -> OpenwopError:
-        return decode_error(
+        error = decode_error(
             request.operation, answer, now=time.time(), trace_id=request.trace_id,
             idempotency_key=request.idempotency_key, capability=request.capability,
             absent=partial(means_absent, request, dialect=self.dialect, known=self.shared.capabilities),
         )  # fmt: skip
+        if self.on_refusal is not None and isinstance(error, ApiError):
+            self.on_refusal(error)
+        return error
 
 
 async def _error_answer(stream: StreamResponse, limit: float) -> Answer:

@@ -255,7 +255,7 @@ class Transport:
 
 
 def _closed_error() -> ConfigurationError:
-    return ConfigurationError("this client is closed; create a new AsyncOpenwopClient")
+    return ConfigurationError("this client is closed; create a new one")
 
 
 def current_owner() -> tuple[int, object]:

@@ -17,17 +17,14 @@ import anyio.from_thread
 import anyio.to_thread
 
 from openwop._core.request import ApiRequest
-from openwop.middleware import AttemptResponse, CallNext, Middleware
+from openwop.middleware import AttemptResponse, BlockingMiddleware, CallNext, Middleware
 from openwop.sync._batches import BatchIterator
 from openwop.sync._loop import Lease, LeftWith, LoopThread
 
-__all__ = ["BlockingCallNext", "BlockingMiddleware", "Portal", "blocking_middleware", "in_worker_thread"]
+__all__ = ["Portal", "blocking_middleware", "in_worker_thread"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-BlockingCallNext = Callable[[ApiRequest], AttemptResponse]
-BlockingMiddleware = Callable[[ApiRequest, BlockingCallNext], AttemptResponse]
 
 _EXIT_S = 2.0
 """How long the end of the interpreter waits for the loop to end in good order."""

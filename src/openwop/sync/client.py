@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from openwop.fanout import RunSpec
+    from openwop.sync.fanout import FanOut
     from openwop.sync.handles import Run
     from openwop.sync.resources.a2a import A2a
     from openwop.sync.resources.agents import Agents
@@ -77,83 +79,6 @@ class OpenwopClient(BlockingClient[AsyncOpenwopClient]):
             run = client.start("my-workflow", inputs={"q": "hello"})
             print(run.result())
     """
-
-    def __init__(
-        self,
-        base_url: str | None = None,
-        api_key: str | Callable[[], str] | None = None,
-        *,
-        profile: str | None = None,
-        timeout: float | None = None,
-        total_timeout: float = 120.0,
-        max_retries: int = 2,
-        max_retry_wait: float = 60.0,
-        stream_idle_timeout: float = 65.0,
-        headers: Mapping[str, str] | None = None,
-        verify: bool | str | ssl.SSLContext = True,
-        cert: str | tuple[str, str] | tuple[str, str, str] | None = None,
-        transport: Literal["httpx", "aiohttp"] = "httpx",
-        http_client: Callable[[], httpx.AsyncClient] | None = None,
-        middleware: Sequence[BlockingMiddleware] = (),
-        protocol: Literal["auto", "1"] = "auto",
-    ) -> None:
-        self._open(
-            partial(
-                AsyncOpenwopClient,
-                base_url,
-                token_source(api_key),
-                profile=profile,
-                timeout=timeout,
-                total_timeout=total_timeout,
-                max_retries=max_retries,
-                max_retry_wait=max_retry_wait,
-                stream_idle_timeout=stream_idle_timeout,
-                headers=headers,
-                verify=verify,
-                cert=cert,
-                transport=transport,
-                middleware=all_in_worker_threads(middleware),
-                protocol=protocol,
-            ),
-            http_client,
-        )
-
-    def __repr__(self) -> str:
-        return repr(self._async).removeprefix("Async")
-
-    @property
-    def base_url(self) -> str:
-        """The host's origin."""
-        return self._async.base_url
-
-    def ready(self) -> None:
-        """Agree with the host on the protocol's major now, instead of before the first call.
-
-        Raises:
-            ProtocolVersionError: there is no major in common.  A host that cannot be reached raises nothing here.
-
-        Example::
-
-            client.ready()
-        """
-        self._portal.call(self._async.ready)
-
-    def with_options(
-        self,
-        *,
-        timeout: float | None = None,
-        max_retries: int | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> OpenwopClient:
-        """A cheap copy with other settings on the same connections; what is left out stays as it is.
-
-        Example::
-
-            patient = client.with_options(timeout=120, max_retries=5)
-        """
-        return OpenwopClient._wrap(
-            self._portal, self._async.with_options(timeout=timeout, max_retries=max_retries, headers=headers)
-        )
 
     @cached_property
     def discovery(self) -> Discovery:
@@ -244,6 +169,83 @@ class OpenwopClient(BlockingClient[AsyncOpenwopClient]):
         from openwop.sync.resources.audit import Audit
 
         return Audit(self._portal, self._async.audit)
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        api_key: str | Callable[[], str] | None = None,
+        *,
+        profile: str | None = None,
+        timeout: float | None = None,
+        total_timeout: float = 120.0,
+        max_retries: int = 2,
+        max_retry_wait: float = 60.0,
+        stream_idle_timeout: float = 65.0,
+        headers: Mapping[str, str] | None = None,
+        verify: bool | str | ssl.SSLContext = True,
+        cert: str | tuple[str, str] | tuple[str, str, str] | None = None,
+        transport: Literal["httpx", "aiohttp"] = "httpx",
+        http_client: Callable[[], httpx.AsyncClient] | None = None,
+        middleware: Sequence[BlockingMiddleware] = (),
+        protocol: Literal["auto", "1"] = "auto",
+    ) -> None:
+        self._open(
+            partial(
+                AsyncOpenwopClient,
+                base_url,
+                token_source(api_key),
+                profile=profile,
+                timeout=timeout,
+                total_timeout=total_timeout,
+                max_retries=max_retries,
+                max_retry_wait=max_retry_wait,
+                stream_idle_timeout=stream_idle_timeout,
+                headers=headers,
+                verify=verify,
+                cert=cert,
+                transport=transport,
+                middleware=all_in_worker_threads(middleware),
+                protocol=protocol,
+            ),
+            http_client,
+        )
+
+    def __repr__(self) -> str:
+        return repr(self._async).replace("Async", "", 1)
+
+    @property
+    def base_url(self) -> str:
+        """The host's origin."""
+        return self._async.base_url
+
+    def ready(self) -> None:
+        """Agree with the host on the protocol's major now, instead of before the first call.
+
+        Raises:
+            ProtocolVersionError: there is no major in common.  A host that cannot be reached raises nothing here.
+
+        Example::
+
+            client.ready()
+        """
+        self._portal.call(self._async.ready)
+
+    def with_options(
+        self,
+        *,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> OpenwopClient:
+        """A cheap copy with other settings on the same connections; what is left out stays as it is.
+
+        Example::
+
+            patient = client.with_options(timeout=120, max_retries=5)
+        """
+        return OpenwopClient._wrap(
+            self._portal, self._async.with_options(timeout=timeout, max_retries=max_retries, headers=headers)
+        )
 
     def start(
         self,
@@ -359,6 +361,68 @@ class OpenwopClient(BlockingClient[AsyncOpenwopClient]):
             timeout=timeout,
             on_interrupt=in_worker_thread(on_interrupt),
             cancel_on_exit=cancel_on_exit,
+        )
+
+    def fan_out(
+        self,
+        specs: Iterable[RunSpec],
+        *,
+        concurrency: int = 100,
+        on_error: Literal["collect", "raise"] = "collect",
+        strategy: Literal["stream", "poll"] = "stream",
+        timeout: float | None = None,
+        deadline: float | None = None,
+        on_interrupt: Callable[[Interrupt], Any] | None = None,
+        cancel_on_exit: bool = False,
+    ) -> FanOut:
+        """Start many runs, so many at a time, and give the outcome of each as it finishes.
+
+        Specs are taken up as room comes free: while ``concurrency`` runs are in flight, or as many outcomes wait to be
+        read, nothing is started.  Starts go out as fast as the host takes them: it is asked for more until it answers
+        429 or 503, then for less, and ``Retry-After`` is obeyed.  A start that was refused so is tried again under its
+        key, for as long as the host takes others.
+
+        Args:
+            specs: any iterable of :class:`~openwop.RunSpec`, endless ones included.  Lists and tuples
+                are read at once, other iterables in a thread, because they may block.
+            concurrency: runs in flight at once.
+            on_error: ``"collect"`` gives errors as outcomes; ``"raise"`` raises the first one as itself, after the
+                outcomes of the runs that finished before, and ends the rest.
+            strategy: how runs are followed.  ``"stream"`` sees each end at once and holds a connection for each run in
+                flight; ``"poll"`` looks at the states, ever less often, with a few connections for thousands of runs.
+            timeout: seconds for each run from its first start on, after which its error is ``RunWaitTimeoutError``.
+            deadline: seconds for everything; then the same holds for all that are in flight.
+            on_interrupt: answers what the runs ask, several at once; see :meth:`Run.result`.
+            cancel_on_exit: cancel on the host what was started here and is not waited for any more, after a time-out
+                and when the fan-out is left early.  Needs ``with``.
+
+        Raises:
+            RequestValidationError: an argument that cannot be; nothing was sent.
+
+        While iterating, after the outcomes of what was started: what ``specs`` raised, or ``RunWaitTimeoutError`` when
+        the ``deadline`` came before all of them were taken up.
+
+        Example::
+
+            specs = [RunSpec("my-workflow", inputs={"i": i}) for i in range(10_000)]
+            with client.fan_out(specs, concurrency=200) as outcomes:
+                for outcome in outcomes:
+                    print(outcome.spec.inputs, outcome.run_id, outcome.error or outcome.snapshot)
+        """
+        from openwop.sync.fanout import FanOut
+
+        return FanOut(
+            self._portal,
+            self._async.fan_out(
+                specs,
+                concurrency=concurrency,
+                on_error=on_error,
+                strategy=strategy,
+                timeout=timeout,
+                deadline=deadline,
+                on_interrupt=in_worker_thread(on_interrupt),
+                cancel_on_exit=cancel_on_exit,
+            ),
         )
 
     def request(

@@ -35,7 +35,7 @@ class EventStream(Generic[T_co]):
         StreamLostError: 8 attempts or 30 seconds without anything new; its ``cursor`` fits ``after=``.
         StreamDecodeError: an event that is needed can be read neither from the stream nor by a poll.
         ApiError: the host refuses the stream, by a subclass such as :class:`NotFoundError`.
-        RuntimeError: two threads iterate at the same time, or the stream was closed.
+        RuntimeError: the stream was closed.
 
     Example::
 

@@ -1,0 +1,1 @@
+"""What stands behind a fan-out; the public names are in ``openwop.fanout``."""

@@ -1,0 +1,70 @@
+"""A task that goes on when the call that started it has returned, and ends when it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Awaitable, Callable
+
+import anyio
+import sniffio
+
+__all__ = ["Background"]
+
+
+class Background:
+    """Runs ``work``, which raises nothing, on the event loop that :meth:`start` is called in.
+
+    A task group would have to stay open between calls, which a portal that drives them from another thread cannot
+    bear.
+    """
+
+    def __init__(self, work: Callable[[], Awaitable[None]]) -> None:
+        self._work = work
+        self._scope = anyio.CancelScope()
+        self._over = anyio.Event()
+        self._soon: Callable[[Callable[[], object]], object] | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin, in the context of the caller."""
+        if sniffio.current_async_library() == "asyncio":
+            loop = asyncio.get_running_loop()
+            self._soon = loop.call_soon_threadsafe
+            self._task = loop.create_task(self._run())
+            # And not in `_run`: a task that is cancelled before its first turn never gets there.
+            self._task.add_done_callback(lambda _: self._over.set())
+        else:
+            import trio
+
+            self._soon = trio.lowlevel.current_trio_token().run_sync_soon
+            trio.lowlevel.spawn_system_task(self._run_under_trio, context=contextvars.copy_context())
+
+    async def _run(self) -> None:
+        with self._scope:
+            await self._work()
+
+    async def _run_under_trio(self) -> None:
+        try:
+            await self._run()
+        finally:
+            self._over.set()
+
+    def abandon(self) -> None:
+        """End it soon.  May be called from any thread, and when the event loop is gone."""
+        if self._soon is not None and not self._over.is_set():
+            try:
+                self._soon(self._scope.cancel)
+            except RuntimeError:  # the loop is closed, and the task with it
+                self._task = None
+
+    async def stop(self) -> None:
+        """End it now, and wait until it has ended; also while being cancelled."""
+        self._scope.cancel()
+        with anyio.CancelScope(shield=True):
+            await self.ended()
+
+    async def ended(self) -> None:
+        """Wait for its end."""
+        if self._soon is not None:
+            await self._over.wait()

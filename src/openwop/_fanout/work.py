@@ -1,0 +1,282 @@
+"""The work behind a fan-out: take up specs as room comes free, start and follow their runs, keep their outcomes ready.
+
+All of it belongs to one background task.  Its tasks know nothing of the object that the caller holds, so that one that
+is dropped without being closed can be noticed.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import AsyncIterable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+
+import anyio
+import anyio.abc
+
+from openwop._core.idempotency import mint_key
+from openwop._core.progress import FanOutProgress
+from openwop._desk import OnInterrupt
+from openwop._execution import Execution
+from openwop._fanout.gate import StartGate, asks_to_slow_down
+from openwop._fanout.polls import StatusPolls
+from openwop._fanout.source import SpecSource
+from openwop._fanout.specs import RunOutcome, RunSpec
+from openwop.errors import ApiError, RunCancelledError, RunFailedError, RunWaitTimeoutError
+from openwop.models.runs import RunSnapshot
+
+if TYPE_CHECKING:
+    from openwop.client import AsyncOpenwopClient
+    from openwop.handles import AsyncRun
+
+__all__ = ["FanOutSettings", "FanOutWork"]
+
+logger = logging.getLogger("openwop.fanout")
+
+
+@dataclass(frozen=True, slots=True)
+class FanOutSettings:
+    """What the caller asked for, checked."""
+
+    concurrency: int
+    on_error: Literal["collect", "raise"]
+    strategy: Literal["stream", "poll"]
+    timeout: float | None
+    deadline: float | None
+    on_interrupt: OnInterrupt | None
+    cancel_on_exit: bool
+
+
+class FanOutWork:
+    """See the module."""
+
+    def __init__(
+        self,
+        client: AsyncOpenwopClient,
+        specs: Iterable[RunSpec] | AsyncIterable[RunSpec],
+        settings: FanOutSettings,
+    ) -> None:
+        self.settings = settings
+        self.source = SpecSource(specs)
+        self.progress = FanOutProgress(self.source.total, time.monotonic)
+        config = client._session.config
+        self._gate = StartGate(settings.concurrency, config.max_retry_wait)
+        self._longest_wait_s = config.max_retry_wait
+        self._patience_s = config.total_timeout
+        # Who starts leaves refusals because of too much to do to the gate, which many starts wait at; who follows
+        # tries again by itself, and the gate learns of it.
+        self._starter = client._through(client._session.paced(None, retry_throttled=False))
+        self._follower = client._through(client._session.paced(self._noticed, retry_throttled=True))
+        self._polls = StatusPolls()
+        self._ready: deque[RunOutcome] = deque()
+        self._news = anyio.Event()
+        self._room = anyio.Event()
+        self._over = False
+        self._closed = False
+        self._stopped_for: Exception | None = None
+        self._group: anyio.abc.TaskGroup | None = None
+        self._ends_at = float("inf")
+        self._moved_at = 0.0
+        """When the host last took a start, or a run ended."""
+
+    # -- for the caller's side --------------------------------------------------------------------------------
+
+    async def next_outcome(self) -> RunOutcome | None:
+        """The next outcome, or ``None`` when there are no more and everything has ended.  Raises what ended it."""
+        while not self._ready:
+            if self._over:
+                error, self._stopped_for = self._stopped_for, None
+                if error is not None and not self._closed:
+                    raise error
+                return None
+            if self._news.is_set():
+                self._news = anyio.Event()
+            await self._news.wait()
+        outcome = self._ready.popleft()
+        self._room.set()
+        return outcome
+
+    def close(self) -> None:
+        """Nobody wants any more outcomes."""
+        self._closed = True
+        self._ready.clear()
+
+    # -- the background task ----------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """All of the work.  Raises nothing but a cancellation: what went wrong is raised by :meth:`next_outcome`."""
+        self.progress._begin()
+        self._moved_at = time.monotonic()
+        if self.settings.deadline is not None:
+            self._ends_at = self._moved_at + self.settings.deadline
+        try:
+            async with anyio.create_task_group() as group:
+                self._group = group
+                await self._take_up(group)
+        except BaseException:
+            # Somebody cancels this task, the loop at its end for example.  That must not look like the last outcome.
+            self._stopped_for = RuntimeError(
+                "the fan-out was ended from outside before all its runs were over"
+            )
+            raise
+        finally:
+            self._group = None
+            self.progress._end()
+            self._over = True
+            self._news.set()
+
+    async def _take_up(self, group: anyio.abc.TaskGroup) -> None:
+        """Start a task for each spec, as room comes free."""
+        index = 0
+        source = self.source
+        with anyio.move_on_after(self.settings.deadline) as until:
+            try:
+                while True:
+                    await self._wait_for_room()
+                    spec = await source.next()
+                    if spec is None:
+                        return
+                    self.progress.in_flight += 1
+                    group.start_soon(self._one, index, spec)
+                    index += 1
+            except Exception as error:  # noqa: BLE001  # a boundary: the caller's iterable may raise anything
+                self._stop_for(error)
+            finally:
+                await source.aclose()
+        if until.cancelled_caught and not source.exhausted:
+            self._stop_for(
+                RunWaitTimeoutError(
+                    f"the fan-out's {self.settings.deadline:g} s were over before all of its specs were taken up; "
+                    f"{index} were"
+                )
+            )
+
+    def _stop_for(self, error: Exception) -> None:
+        """End with ``error``: at once when the first error ends everything, else when what was started is over."""
+        self._stopped_for = self._stopped_for or error
+        if self.settings.on_error == "raise" and self._group is not None:
+            self._group.cancel_scope.cancel()
+
+    async def _wait_for_room(self) -> None:
+        limit = self.settings.concurrency
+        while self.progress.in_flight >= limit or len(self._ready) >= limit:
+            if self._room.is_set():
+                self._room = anyio.Event()
+            await self._room.wait()
+
+    # -- one spec ---------------------------------------------------------------------------------------------
+
+    async def _one(self, index: int, spec: RunSpec) -> None:
+        outcome = await self._outcome(index, spec)
+        self.progress._count(_end_of(outcome))
+        if outcome.run_id is not None:
+            self._moved_at = time.monotonic()
+        if outcome.error is not None and self.settings.on_error == "raise":
+            self._stop_for(outcome.error)
+            return
+        self._ready.append(outcome)
+        self._news.set()
+        self._room.set()
+
+    async def _outcome(self, index: int, spec: RunSpec) -> RunOutcome:
+        """Start the run and follow it to its end."""
+        key = mint_key() if spec.idempotency_key is None else spec.idempotency_key
+
+        async def ask() -> AsyncRun:
+            created = await self._starter.runs.create(
+                spec.workflow_id, idempotency_key=key, **spec._arguments()
+            )
+            return self._follower.get_run_handle(created.run_id)
+
+        execution = Execution(spec.workflow_id, ask, cancel_on_exit=self.settings.cancel_on_exit)
+        snapshot: RunSnapshot | None = None
+        failure: Exception | None = None
+        try:
+            begun_at = await self._first_turn(spec)
+            snapshot = await execution.to_end(
+                partial(self._start, execution, begun_at), self._follow, timeout=self._time_for_one(begun_at)
+            )
+        except Exception as error:  # noqa: BLE001  # a boundary: one spec's error is that spec's outcome
+            failure = error
+            told = execution.told_by(error)
+            if isinstance(error, RunWaitTimeoutError) or (
+                told and isinstance(error, RunFailedError | RunCancelledError)
+            ):
+                snapshot = error.snapshot
+        run_id = execution.run.id if execution.run is not None else None
+        return RunOutcome(spec, index, key, run_id, snapshot, failure)
+
+    def _time_for_one(self, now: float) -> float | None:
+        timeout = self.settings.timeout
+        if self.settings.deadline is None:
+            return timeout
+        left = max(0.0, self._ends_at - now)
+        return left if timeout is None else min(timeout, left)
+
+    async def _first_turn(self, spec: RunSpec) -> float:
+        """Wait for the turn of a run that nobody has asked for yet, which no time-out of its own runs for."""
+        if self.settings.deadline is None:
+            return await self._gate.turn()
+        with anyio.move_on_after(max(0.0, self._ends_at - time.monotonic())):
+            return await self._gate.turn()
+        raise RunWaitTimeoutError(
+            f"a run of {spec.workflow_id} was not started: the fan-out's {self.settings.deadline:g} s were over"
+        )
+
+    async def _start(self, execution: Execution, begun_at: float) -> None:
+        """Ask for the run until the host takes it, or refuses it for another reason than having too much to do."""
+        gate = self._gate
+        while True:
+            try:
+                await execution.start()
+            except ApiError as error:
+                if not asks_to_slow_down(error):
+                    gate.ended()
+                    raise
+                execution.asked = False  # it was refused: there is nothing to be cancelled
+                self.progress.throttled += 1
+                gate.refused(begun_at, error)
+                refusal = error
+            except BaseException:
+                gate.ended()
+                raise
+            else:
+                gate.accepted(begun_at)
+                self._moved_at = time.monotonic()
+                return
+            begun_at = await self._next_turn(refusal)
+
+    async def _next_turn(self, error: ApiError) -> float:
+        """Wait until the start may go out again; raise ``error`` instead when the host is not worth waiting for."""
+        wait = error.retry_after
+        longest = self._longest_wait_s
+        if wait is not None and wait > longest:
+            error.note = f"the host asks to wait {wait:g} s, more than max_retry_wait={longest:g}"
+            raise error
+        while (left := self._moved_at + self._patience_s - time.monotonic()) > 0:
+            with anyio.move_on_after(left):
+                return await self._gate.turn()
+        error.note = f"the host has taken no start for total_timeout={self._patience_s:g} s"
+        raise error
+
+    async def _follow(self, run: AsyncRun) -> RunSnapshot:
+        if self.settings.strategy == "poll":
+            return await self._polls.result(run, self.settings.on_interrupt)
+        return await run.result(on_interrupt=self.settings.on_interrupt)
+
+    def _noticed(self, error: ApiError) -> None:
+        if asks_to_slow_down(error):
+            self.progress.throttled += 1
+            self._gate.noticed(error)
+
+
+def _end_of(outcome: RunOutcome) -> Literal["completed", "failed", "cancelled", "errors"]:
+    error = outcome.error
+    if error is None:
+        return "completed"
+    if outcome.snapshot is not None and isinstance(error, RunFailedError | RunCancelledError):
+        return "failed" if isinstance(error, RunFailedError) else "cancelled"
+    return "errors"
