@@ -63,7 +63,7 @@ def outcome(module: Any, call: Callable[[], Any]) -> Any:
     """What ``call`` gives, or raises, in a form that can be compared."""
     try:
         return plain(call())
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  # whatever it is, it is looked at
         return told(module, error)
 
 
