@@ -89,6 +89,10 @@ def test_a_program_that_never_closes_its_client_exits_soon_and_prints_nothing(
     assert ended_quietly(ended), ended
 
 
+@pytest.mark.skipif(
+    (3, 12) <= sys.version_info < (3, 12, 2),
+    reason="this Python starts no thread when its main thread has ended",
+)
 def test_a_thread_that_is_no_daemon_is_served_to_its_end_after_the_main_thread_has_ended(
     server: FaultServer, loop: str
 ) -> None:
@@ -190,11 +194,9 @@ def test_ctrl_c_during_a_stream_loses_no_event(server: FaultServer, loop: str) -
     server.on("GET", EVENTS, cut_off(*node_events(0, 1), WaitFor(go_on), last_event(2), Stall()))
     source = f"""{CLIENT}
 with client.runs.events("run-1") as events:
-    for event in events:
-        print(event.sequence)
-        if event.sequence == 1:
-            break
+    print(next(events).sequence)
     try:
+        print(next(events).sequence)
         next(events)
     except KeyboardInterrupt:
         print("interrupted", events.cursor)
@@ -219,13 +221,13 @@ warnings.filterwarnings("ignore", "This process", DeprecationWarning)  # Python 
 def in_child(work):
     child = os.fork()
     if child == 0:
+        signal.alarm(10)  # a child that hangs ends too
         try:
             work()
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(0)
-    signal.alarm(10)
     os.waitpid(child, 0)
 def says(function, *arguments):
     try:

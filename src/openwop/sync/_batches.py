@@ -52,6 +52,9 @@ class BatchIterator(Generic[T]):
         self._place: Any = None if place is None else place()
         self._pump: _Pump[T] | None = None
         self._over = False
+        self._lock = (
+            threading.RLock()
+        )  # that it begins and ends once; not a plain lock, since a signal may come in
         self._finalizer: weakref.finalize[Any, Any] | None = None
 
     @property
@@ -85,23 +88,27 @@ class BatchIterator(Generic[T]):
 
     def close(self) -> None:
         """Stop reading and close the source.  May be called again, and from another thread, whose wait then ends."""
-        pump, self._pump = self._pump, None
-        if self._finalizer is not None:
-            self._finalizer.detach()
+        with self._lock:
+            pump, self._pump = self._pump, None
+            self._over = True
+            if self._finalizer is not None:
+                self._finalizer.detach()
         if self._portal.usable:
             self._portal.call(_close, self._source, pump)
 
     def _begin(self) -> _Pump[T]:
-        if self._over:
-            raise StopIteration
-        thread = self._portal.thread
-        pump = _Pump(self._source, thread, self._ahead, self._size, self._note_place)
-        thread.begin(pump.call)
-        self._pump = pump
-        # It must not know of this object, or it would keep it alive.
-        self._finalizer = weakref.finalize(self, _abandon, thread, self._source, pump)
-        self._finalizer.atexit = False
-        return pump
+        with self._lock:
+            if self._over:
+                raise StopIteration
+            if self._pump is None:
+                thread = self._portal.thread
+                pump = _Pump(self._source, thread, self._ahead, self._size, self._note_place)
+                thread.begin(pump.call)
+                # It must not know of this object, or it would keep it alive.
+                self._finalizer = weakref.finalize(self, _abandon, thread, self._source, pump)
+                self._finalizer.atexit = False
+                self._pump = pump
+            return self._pump
 
     def _wait(self, pump: _Pump[T]) -> tuple[T, Any]:
         while True:
@@ -114,15 +121,17 @@ class BatchIterator(Generic[T]):
                     self._end(pump)
 
     def _end(self, pump: _Pump[T]) -> NoReturn:
-        if self._pump is pump:
-            self._pump = None
-            self._place = pump.place
-            if self._finalizer is not None:
-                self._finalizer.detach()
         error = pump.error
+        ended = error is None or pump.stopped
+        with self._lock:
+            if self._pump is pump:
+                self._pump = None
+                self._over = ended
+                self._place = pump.place
+                if self._finalizer is not None:
+                    self._finalizer.detach()
         try:
-            if error is None or pump.stopped:
-                self._over = True
+            if ended or error is None:
                 raise StopIteration
             if isinstance(error, asyncio.CancelledError):
                 raise pump.thread.cancelled() from None

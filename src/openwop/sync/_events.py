@@ -15,6 +15,9 @@ __all__ = ["EventItems"]
 
 T = TypeVar("T")
 
+_FEW, _MANY = 8, 128
+"""How many items are read ahead.  More than these cost more again: the garbage collector walks over all of them."""
+
 
 class EventItems(BatchIterator[T]):
     """Items of an :class:`AsyncEventStream`, read ahead.
@@ -34,7 +37,9 @@ class EventItems(BatchIterator[T]):
             )  # fmt: skip
 
         self._start = position.start
-        super().__init__(portal, stream, place=place)
+        # Of states only the latest counts, so there is no use in holding many.
+        ahead = _FEW if "values" in delivery.modes else _MANY
+        super().__init__(portal, stream, ahead=ahead, place=place)
 
     @property
     def _position(self) -> Position:

@@ -164,7 +164,7 @@ class LoopThread:
         self.leases: set[Lease] = set()
         self.exiting = False
         self._pid = os.getpid()
-        self._broken = False
+        self._stopping = False
         self._lock = (
             threading.RLock()
         )  # a finalizer or a signal handler may come in while this thread holds it
@@ -199,45 +199,69 @@ class LoopThread:
 
     def stop(self, timeout: float = _STOP_S) -> None:
         """Cancel all that runs, and wait for the thread's end; not in the thread itself, of course."""
-        self._ready.wait(timeout)
+        if self._thread.ident is None or not self._ready.wait(timeout):
+            return  # it was interrupted as it was about to start
         with self._lock:
-            self._accepting = False
-            self.soon(self._stop.set)
+            if self._accepting:
+                self._stopping = True
+                self._accepting = False
+                self.soon(self._stop.set)
         if threading.get_ident() != self._thread.ident:
             self._thread.join(timeout)
 
     def _run(self) -> None:
         try:
-            anyio.run(self._main, backend="asyncio")
+            self._serve()
         except BaseException:
             # Only what ends every event loop gets here: a SystemExit or the like out of an async callback.
-            self._broken = True
             logger.exception("the loop thread of the blocking clients has ended")
         finally:
             with self._lock:
                 self._accepting = False
-                left = tuple(self._open)
             self._ready.set()
-            for call in left:
+            for call in tuple(self._open):  # those that never began
                 call.finish(asyncio.CancelledError())
 
+    def _serve(self) -> None:
+        # By hand and not with anyio.run(): the end of that starts a thread to end the loop's threads, which Python 3.12
+        # forbids when the interpreter is ending, and ours need no ending.
+        loop = asyncio.new_event_loop()
+        try:
+            asyncio.set_event_loop(loop)
+            loop.set_default_executor(_DaemonThreads())
+            loop.run_until_complete(self._main())
+        finally:
+            with self._lock:
+                self._accepting = False
+            try:
+                loop.run_until_complete(self._clean_up())
+            finally:
+                asyncio.set_event_loop(None)
+                loop.close()
+
     async def _main(self) -> None:
-        self._loop = loop = asyncio.get_running_loop()
-        loop.set_default_executor(_DaemonThreads())
+        self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         self._accepting = True
         self._ready.set()
         await self._stop.wait()
-        # Here and not by the end of the run, which cancels natively and only once.
+
+    async def _clean_up(self) -> None:
         for call in tuple(self._open):
             call.cancel_now()
-        await self._no_tasks()
+        await self._tasks_over()
         for lease in tuple(self.leases):
             self.end(lease)
-        await self._no_tasks()
+        await self._tasks_over()
+        # What is left are tasks that others have made in this loop, and generators that nobody has closed.
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await asyncio.get_running_loop().shutdown_asyncgens()
 
-    async def _no_tasks(self) -> None:
-        while self._tasks:
+    async def _tasks_over(self) -> None:
+        if self._tasks:
             await asyncio.wait(tuple(self._tasks))
 
     # -- in the loop thread -----------------------------------------------------------------------------------
@@ -280,11 +304,13 @@ class LoopThread:
         """Start a call without waiting for it."""
         self.check()
         with self._lock:
-            if not self._accepting:
-                self._halt_if_exiting()
-                raise RuntimeError("The event loop of the blocking clients has ended; create a new client.")
-            self._open.add(call)
-            self._loop.call_soon_threadsafe(call.start)
+            if self._accepting:
+                with suppress(RuntimeError):  # the loop was closed this moment
+                    self._loop.call_soon_threadsafe(call.start)
+                    self._open.add(call)
+                    return
+        self._halt_if_exiting()
+        raise RuntimeError("The event loop of the blocking clients has ended; create a new client.")
 
     def soon(self, function: Callable[[], object]) -> None:
         """Run ``function`` in the loop, if that is still there.  From any thread, and from a finalizer."""
@@ -302,7 +328,7 @@ class LoopThread:
     def cancelled(self) -> RuntimeError:
         """Why something was cancelled that its caller did not cancel."""
         self._halt_if_exiting()
-        if self._broken:
+        if not self._stopping:
             return RuntimeError("The event loop of the blocking clients has ended by an error; see the log.")
         return RuntimeError("This client was closed while the call was going on.")
 
