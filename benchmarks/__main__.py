@@ -10,18 +10,19 @@ from pathlib import Path
 
 from benchmarks.harness import FULL, QUICK, ROOT, Harness, open_harness
 from benchmarks.report import Finding, print_findings, write_json
-from benchmarks.scenarios import cancel, imports, memory, open_streams, overhead, requests, streams
+from benchmarks.scenarios import blocking, cancel, imports, memory, open_streams, overhead, requests, streams
 
 SCENARIOS: dict[str, Callable[[Harness], list[Finding]]] = {
     "streams": streams.run,
     "requests": requests.run,
     "overhead": overhead.run,
+    "blocking": blocking.run,
     "open-streams": open_streams.run,
     "memory": memory.run,
     "cancel": cancel.run,
     "imports": imports.run,
 }
-WITH_REFERENCE = {"streams", "requests"}
+WITH_REFERENCE = {"streams", "requests", "blocking"}
 RESULTS = ROOT / "build" / "benchmarks.json"
 
 

@@ -57,6 +57,12 @@ class Program:
         self.process.send_signal(signal.SIGINT)
         self._since = time.monotonic()
 
+    def go_on(self) -> None:
+        """Answer its ``input()``."""
+        assert self.process.stdin is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+
     def end(self) -> Ended:
         """Wait for its end."""
         output, errors = self.process.communicate(timeout=PATIENCE_S)
@@ -71,7 +77,7 @@ def program(source: str, *arguments: str, loop: str = "asyncio") -> Iterator[Pro
     command = [sys.executable, "-u", "-c", PRELUDES[loop] + dedent(source), *arguments]
     process = subprocess.Popen(
         command,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -122,6 +122,24 @@ atexit.register(lambda: print(client.runs.get("run-1").status))
     assert ended_quietly(ended), ended
 
 
+def test_what_is_going_on_at_the_exit_is_cancelled_in_good_order(server: FaultServer, loop: str) -> None:
+    source = f"""{CLIENT}
+import anyio
+async def work():
+    try:
+        begun.set()
+        await anyio.sleep_forever()
+    finally:
+        print("let go")
+begun = threading.Event()
+threading.Thread(target=client._portal.call, args=(work,), daemon=True).start()
+begun.wait()
+"""
+    ended = run_program(source, server.base_url, loop=loop)
+    assert ended.output == ["let go"], ended
+    assert ended_quietly(ended), ended
+
+
 # -- Ctrl-C ---------------------------------------------------------------------------------------------------
 
 
@@ -134,6 +152,7 @@ try:
     client.runs.get("silent")
 except KeyboardInterrupt as interrupt:
     print("interrupted")
+    input()
 print(client.runs.get("run-1").status)
 sys.exit(7)
 """
@@ -144,6 +163,7 @@ sys.exit(7)
         running.interrupt()
         running.wait_for("interrupted")
         server.wait_until_closed(connection=before)
+        running.go_on()
         ended = running.end()
     assert ended.output == ["waits", "interrupted", "running"], ended
     assert (ended.code, ended.errors) == (7, "")
@@ -175,7 +195,7 @@ try:
             print(event.sequence)
 except KeyboardInterrupt:
     print("interrupted")
-    sys.stdin.read()
+    input()
 print(client.runs.get("run-1").status)
 """
     with program(source, server.base_url, loop=loop) as running:
@@ -183,6 +203,7 @@ print(client.runs.get("run-1").status)
         running.interrupt()
         running.wait_for("interrupted")
         server.wait_until_closed()
+        running.go_on()
         ended = running.end()
     assert ended.output == ["0", "1", "interrupted", "running"], ended
     assert (ended.code, ended.errors) == (0, "")

@@ -14,7 +14,6 @@ from typing import Any
 import anyio
 import pytest
 import sniffio
-import trio
 
 from openwop._core.request import ApiRequest
 from openwop.middleware import AttemptResponse, CallNext
@@ -221,7 +220,7 @@ def test_a_caller_on_trio_gets_its_answer_from_asyncio(portal: Portal) -> None:
     async def main() -> str:
         return portal.call(where)
 
-    assert trio.run(main) == "asyncio"
+    assert anyio.run(main, backend="trio") == "asyncio"
 
 
 def test_a_call_from_the_loop_thread_itself_raises_instead_of_waiting_for_itself(portal: Portal) -> None:
@@ -255,6 +254,35 @@ def test_a_step_turns_the_end_of_an_async_iterator_into_that_of_an_iterator(port
     assert portal.step(source.__anext__) == 1
     with pytest.raises(StopIteration):
         portal.step(source.__anext__)
+
+
+def test_the_loops_own_blocking_work_has_few_threads_which_end_with_it(portal: Portal) -> None:
+    """Three thousand connections are opened with as many lookups of a name."""
+
+    def lookups() -> list[threading.Thread]:
+        return [thread for thread in threading.enumerate() if thread.name == "openwop-lookup"]
+
+    async def many() -> tuple[list[int], int]:
+        loop = asyncio.get_running_loop()
+        found = await asyncio.gather(*(loop.run_in_executor(None, pow, number, 2) for number in range(300)))
+        return found, len(lookups())
+
+    found, threads = portal.call(many)
+    assert found == [number**2 for number in range(300)]
+    assert 1 <= threads <= 32
+    left = lookups()
+    portal.close()
+    for thread in left:
+        thread.join(PATIENCE_S)
+    assert lookups() == []
+
+
+def test_an_error_of_the_loops_own_blocking_work_is_raised_where_it_is_awaited(portal: Portal) -> None:
+    async def fail() -> None:
+        await asyncio.get_running_loop().run_in_executor(None, int, "x")
+
+    with pytest.raises(ValueError, match="invalid literal"):
+        portal.call(fail)
 
 
 # -- callbacks ------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from queue import SimpleQueue
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 import anyio
@@ -40,6 +41,9 @@ _STOP_S = 5.0
 """How long the last client to close waits for the loop to end."""
 _CLOSE_S = 1.0
 """How long it may take to close a client that was left open."""
+
+_MOST_THREADS = 32
+"""How many lookups of names there can be at once."""
 
 FORKED = (
     "A blocking client does not survive fork(): its loop thread stayed in the parent process. "
@@ -62,8 +66,8 @@ class LeftWith(Exception):
 class Call(Generic[T]):
     """One awaitable function that runs in the loop for a thread that waits for it, or for nobody."""
 
-    __slots__ = ("_args", "_cancelled", "_context", "_done", "_func", "_kwargs", "_result", "_scope", "_task",
-                 "_thread", "error", "finished")  # fmt: skip
+    __slots__ = ("_args", "_cancelled", "_done", "_func", "_kwargs", "_result", "_scope", "_task",
+                 "_thread", "context", "error", "finished")  # fmt: skip
 
     def __init__(
         self,
@@ -76,7 +80,7 @@ class Call(Generic[T]):
         self._func = func
         self._args = args
         self._kwargs = kwargs or {}
-        self._context = context = contextvars.copy_context()
+        self.context = context = contextvars.copy_context()
         # The caller may be a task of trio's.
         context.run(sniffio.current_async_library_cvar.set, "asyncio")
         self._scope: anyio.CancelScope | None = None
@@ -91,7 +95,7 @@ class Call(Generic[T]):
 
     def start(self) -> None:
         """Make the task."""
-        self._task = self._thread.make_task(self._run(), self._context)
+        self._task = self._thread.make_task(self._run(), self.context)
 
     async def _run(self) -> None:
         error: BaseException | None = asyncio.CancelledError()
@@ -226,9 +230,10 @@ class LoopThread:
         # By hand and not with anyio.run(): the end of that starts a thread to end the loop's threads, which Python 3.12
         # forbids when the interpreter is ending, and ours need no ending.
         loop = asyncio.new_event_loop()
+        threads = _DaemonThreads()
         try:
             asyncio.set_event_loop(loop)
-            loop.set_default_executor(_DaemonThreads())
+            loop.set_default_executor(threads)
             loop.run_until_complete(self._main())
         finally:
             with self._lock:
@@ -238,6 +243,7 @@ class LoopThread:
             finally:
                 asyncio.set_event_loop(None)
                 loop.close()
+                threads.shutdown()
 
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -306,7 +312,7 @@ class LoopThread:
         with self._lock:
             if self._accepting:
                 with suppress(RuntimeError):  # the loop was closed this moment
-                    self._loop.call_soon_threadsafe(call.start)
+                    self._loop.call_soon_threadsafe(call.start, context=call.context)
                     self._open.add(call)
                     return
         self._halt_if_exiting()
@@ -350,9 +356,15 @@ async def _closed(ending: Callable[[], Awaitable[None]]) -> None:
 class _DaemonThreads(ThreadPoolExecutor):
     """The loop's own blocking work (the lookup of names) in threads that keep no interpreter from ending.
 
-    Those of a plain pool are waited for at the end, however long a lookup hangs, and none can be had in threads that
-    go on when the main thread has ended.
+    Those of a plain pool are waited for at the end, however long a lookup hangs, and none can be had by threads that go
+    on when the main thread has ended.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiting: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._idle = threading.Semaphore(0)
+        self._started = 0
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         future: Future[T] = Future()
@@ -364,5 +376,17 @@ class _DaemonThreads(ThreadPoolExecutor):
                 except BaseException as error:  # noqa: BLE001 - a boundary: it is raised where the future is awaited
                     future.set_exception(error)
 
-        threading.Thread(target=work, name="openwop-lookup", daemon=True).start()
+        self._waiting.put(work)
+        if not self._idle.acquire(blocking=False) and self._started < _MOST_THREADS:
+            self._started += 1
+            threading.Thread(target=self._serve, name="openwop-lookup", daemon=True).start()
         return future
+
+    def _serve(self) -> None:
+        while (work := self._waiting.get()) is not None:
+            work()
+            self._idle.release()
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        for _ in range(self._started):
+            self._waiting.put(None)
