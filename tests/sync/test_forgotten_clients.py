@@ -69,6 +69,14 @@ def test_a_forgotten_client_does_not_end_another_ones_calls(server: FaultServer)
     kept.close()
 
 
+def test_nothing_is_kept_of_a_call_that_has_ended(server: FaultServer) -> None:
+    """We chose it: a call may end before its caller has gone on, and must not be noted as open after that."""
+    with open_client(server) as client:
+        for _ in range(300):
+            client.runs.get(RUN_ID)
+        assert client._portal.thread._open == set()
+
+
 PROGRAMS = {
     "at the end": """
         client = OpenwopClient()
