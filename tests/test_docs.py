@@ -149,6 +149,23 @@ OUTPUTS = {
     r"examples\.greeting 1\.1\.0\nGreet Ada in 5 words\.\nSearch for tides with \[REDACTED:search-main\]\.\n",
     "shared_files.py": r"somebody was faster: version \d+\nsigned by 3\nde Willkommen\n"
     r"ingest_url='\[REDACTED\]' ingest_address=None secret_fingerprint='[0-9a-f]{8}'\n",
+    "compat/errors.py": r"400 validation_error \{.*\}\n(?:.+: True\n){3}401 unauthenticated\nTrue True\n"
+    r"artifact: None\nagent: None\nrun: 404\nno answer at all: 0 None None\n(?:refused .+\n){2}True False False\n",
+    "compat/quickstart.py": r"protocol 1\.\d+ with \d+ envelopes per turn\nconformance-multi-node completed None\n"
+    r"0 run\.started None\n(?:\d+ node\.completed \w+\n){3}\d+ run\.completed None\n"
+    r"gate was approved: completed\nbranch from 2 of the same run: True\n(?:\d+ [\w.]+ with \[.*\]\n){5}",
+    "compat/webhooks.py": r"valid\nv1=[0-9a-f]{64} 1700000000 True\nwindow: 300\n(?:[\w ]+: [\w()=]+\n){13}"
+    r"without a window: True True\n",
+    "migrating/from_cloacina_client.py": r"0 run\.started None\n(?:\d+ node\.completed \w+\n){3}"
+    r"\d+ run\.completed None\n(?:\w+ completed\n){3}the same run: True\nfailed: demo_failure\n"
+    r"\['conformance-failure'\] \['conformance-multi-node'\]\n",
+    "migrating/from_openwop_client.py": r"protocol 1\.\d+ with \d+ envelopes per turn\n"
+    r"conformance-multi-node completed None\n0 run\.started None\n(?:\d+ node\.completed \w+\n){3}"
+    r"\d+ run\.completed None\ngate is approved\ncompleted\na run of its own: True\n(?:\d+ [\w.]+\n){5}"
+    r"InvalidRequestError 400 validation_error \{.*\}\ntrace [0-9a-f]{32}\nagent: None\n"
+    r"no answer at all: getRun\nrun-1 run\.completed\n",
+    "migrating/from_orchagent.py": r"(?:Tides follow the moon\.\n){2}(?:user: .+\nended as: completed\n){2}"
+    r"\{'ai\.provider': 'openai', .*\}\nnot sent: configurable\.providers\.openai\.apiKey\ncompleted\n",
     "snippets/check_workflow.py": (
         r"greet\.json:4: edges\[0\]\.targetNodeId: there is no node 'shout'\n"
         r"greet\.json:6: channels\.total\.reducer: must be replace, [\w, .<>]+\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
@@ -63,6 +64,7 @@ class BlockingClient(Generic[ClientT]):
             except BaseException:
                 self._portal.close()
                 raise
+        self._portal.close_with(partial(_close, self._async, self._owned))
 
     @classmethod
     def _wrap(cls, portal: Portal, native: ClientT) -> Self:
@@ -90,16 +92,17 @@ class BlockingClient(Generic[ClientT]):
             return
         try:
             if self._portal.usable:
-                self._portal.call(self._aclose)
+                self._portal.call(_close, self._async, self._owned)
         finally:
             self._portal.close()
 
-    async def _aclose(self) -> None:
-        try:
-            await self._async.aclose()
-        finally:
-            if self._owned is not None:
-                await self._owned.aclose()
+
+async def _close(native: _Closable, owned: httpx.AsyncClient | None) -> None:
+    try:
+        await native.aclose()
+    finally:
+        if owned is not None:
+            await owned.aclose()
 
 
 def token_source(api_key: str | Callable[[], str] | None) -> str | TokenSource | None:

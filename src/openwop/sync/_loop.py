@@ -26,7 +26,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast
 import anyio
 import sniffio
 
-__all__ = ["SLICE_S", "Call", "LeftWith", "LoopThread"]
+__all__ = ["SLICE_S", "Call", "Lease", "LeftWith", "LoopThread"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -39,6 +39,8 @@ _LET_GO_S = 5.0
 """How long Ctrl-C waits for the request that it stops."""
 _STOP_S = 5.0
 """How long the last client to close waits for the loop to end."""
+_CLOSE_S = 1.0
+"""How long it may take to close a client that was left open."""
 
 _MOST_THREADS = 32
 """How many lookups of names there can be at once."""
@@ -150,11 +152,20 @@ class Call(Generic[T]):
             del error, self  # no cycle of the error, its traceback and this frame
 
 
+class Lease:
+    """A client's part in the loop thread, with what closes the client where nobody else does."""
+
+    __slots__ = ("ending",)
+
+    def __init__(self) -> None:
+        self.ending: Callable[[], Awaitable[None]] | None = None
+
+
 class LoopThread:
     """A thread with an event loop in it, from its start to its end."""
 
     def __init__(self) -> None:
-        self.leases = 0
+        self.leases: set[Lease] = set()
         self.exiting = False
         self._pid = os.getpid()
         self._stopping = False
@@ -244,14 +255,20 @@ class LoopThread:
     async def _clean_up(self) -> None:
         for call in tuple(self._open):
             call.cancel_now()
-        if self._tasks:
-            await asyncio.wait(tuple(self._tasks))
+        await self._tasks_over()
+        for lease in tuple(self.leases):
+            self.end(lease)
+        await self._tasks_over()
         # What is left are tasks that others have made in this loop, and generators that nobody has closed.
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
         await asyncio.get_running_loop().shutdown_asyncgens()
+
+    async def _tasks_over(self) -> None:
+        if self._tasks:
+            await asyncio.wait(tuple(self._tasks))
 
     # -- in the loop thread -----------------------------------------------------------------------------------
 
@@ -267,6 +284,13 @@ class LoopThread:
     def forget(self, call: Call[Any]) -> None:
         """A call has ended."""
         self._open.discard(call)
+
+    def end(self, lease: Lease) -> None:
+        """Close a client that nobody has closed, and nobody can any more."""
+        self.leases.discard(lease)
+        ending, lease.ending = lease.ending, None
+        if ending is not None:
+            self.make_task(_closed(ending), contextvars.Context())
 
     # -- in other threads -------------------------------------------------------------------------------------
 
@@ -287,10 +311,12 @@ class LoopThread:
         self.check()
         with self._lock:
             if self._accepting:
-                with suppress(RuntimeError):  # the loop was closed this moment
+                self._open.add(call)  # before the loop can have come to its end, where it is taken out
+                try:
                     self._loop.call_soon_threadsafe(call.start, context=call.context)
-                    self._open.add(call)
                     return
+                except RuntimeError:  # the loop was closed this moment
+                    self._open.discard(call)
         self._halt_if_exiting()
         raise RuntimeError("The event loop of the blocking clients has ended; create a new client.")
 
@@ -319,6 +345,14 @@ class LoopThread:
         # blocking call, instead of printing a traceback.
         if self.exiting and threading.current_thread() is not threading.main_thread():
             threading.Event().wait()
+
+
+async def _closed(ending: Callable[[], Awaitable[None]]) -> None:
+    try:
+        with anyio.move_on_after(_CLOSE_S):
+            await ending()
+    except Exception:
+        logger.warning("closing a client that was left open failed", exc_info=True)
 
 
 class _DaemonThreads(ThreadPoolExecutor):

@@ -7,6 +7,7 @@ import inspect
 import math
 import os
 import threading
+import weakref
 from collections.abc import AsyncIterable, Awaitable, Callable
 from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar, cast, overload
@@ -18,7 +19,7 @@ import anyio.to_thread
 from openwop._core.request import ApiRequest
 from openwop.middleware import AttemptResponse, BlockingMiddleware, CallNext, Middleware
 from openwop.sync._batches import BatchIterator
-from openwop.sync._loop import LeftWith, LoopThread
+from openwop.sync._loop import Lease, LeftWith, LoopThread
 
 __all__ = ["Portal", "blocking_middleware", "in_worker_thread"]
 
@@ -56,6 +57,8 @@ _process = _Process()
 class Portal:
     """One client's lease on the process-wide loop thread, which the first call starts and the last :meth:`close` stops.
 
+    A portal that is forgotten without :meth:`close` gives its lease back by itself.
+
     All of it may be used from any thread but the loop's own.  A ``RuntimeError`` says that the client is closed, that
     it was brought into a child process by ``fork()``, or that the loop thread would wait for itself.
 
@@ -71,6 +74,15 @@ class Portal:
     def __init__(self) -> None:
         self._thread: LoopThread | None = None
         self._closed = False
+        self._lease = Lease()
+        self._finalizer: weakref.finalize[Any, Any] | None = None
+
+    def close_with(self, ending: Callable[[], Awaitable[None]]) -> None:
+        """Run ``ending`` in the loop if this is never closed: when nobody has it any more, or the process ends.
+
+        ``ending`` must not know of this portal, or somebody would always have it.
+        """
+        self._lease.ending = ending
 
     @property
     def closed(self) -> bool:
@@ -85,9 +97,9 @@ class Portal:
     @property
     def thread(self) -> LoopThread:
         """The loop thread, running."""
-        return self._thread or self._lease()
+        return self._thread or self._take_lease()
 
-    def _lease(self) -> LoopThread:
+    def _take_lease(self) -> LoopThread:
         with _process.lock:
             if self._closed:
                 raise RuntimeError("This client is closed.")
@@ -96,7 +108,9 @@ class Portal:
                 if thread is None or not thread.usable:
                     _process.thread = thread = LoopThread()
                 thread.start()
-                thread.leases += 1
+                thread.leases.add(self._lease)
+                self._finalizer = weakref.finalize(self, _forgotten, thread, self._lease)
+                self._finalizer.atexit = False
                 self._thread = thread
             return self._thread
 
@@ -137,14 +151,31 @@ class Portal:
         """Give the lease back.  May be called again; the last one of the process stops the loop thread."""
         with _process.lock:
             thread, self._thread, self._closed = self._thread, None, True
+            if self._finalizer is not None:
+                self._finalizer.detach()
             if thread is None or thread.forked:
                 return
-            thread.leases -= 1
+            thread.leases.discard(self._lease)
             if thread.leases:
                 return
             if thread is _process.thread:
                 _process.thread = None
         thread.stop()
+
+
+def _forgotten(thread: LoopThread, lease: Lease) -> None:
+    # A finalizer comes in anywhere, whatever locks are held, so that the rest is done in the loop.
+    thread.soon(partial(_give_back, thread, lease))
+
+
+def _give_back(thread: LoopThread, lease: Lease) -> None:
+    with _process.lock:
+        thread.end(lease)
+        if thread.leases:
+            return
+        if thread is _process.thread:
+            _process.thread = None
+    thread.stop()
 
 
 # -- callbacks ------------------------------------------------------------------------------------------------

@@ -1,0 +1,130 @@
+"""Blocking clients that nobody closes: a program that makes one for each call must not run out of sockets."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+
+import pytest
+
+import openwop.compat
+from openwop import OpenwopClient
+from support.fault_server import RUN_ID, FaultServer, json_response, run_log, snapshot_doc
+from support.processes import DevHostProcess
+from support.run_log_host import RunLogHost
+
+
+@pytest.fixture
+def server() -> Iterator[FaultServer]:
+    with FaultServer() as running:
+        running.on("GET", "/v1/runs/{id}", json_response(200, snapshot_doc("completed")))
+        yield running
+
+
+def open_client(server: FaultServer) -> OpenwopClient:
+    return OpenwopClient(server.base_url, "key", protocol="1")
+
+
+def test_a_client_that_nobody_has_any_more_closes_its_connections(server: FaultServer) -> None:
+    """We chose it: the reference client keeps no connection, so its users make clients as they please."""
+    for _ in range(5):
+        assert open_client(server).runs.get(RUN_ID).status == "completed"
+        assert openwop.compat.OpenwopClient(server.base_url, "key").runs_get(RUN_ID).status == "completed"
+    gc.collect()
+    server.wait_until_closed()
+    assert server.connections_accepted == 10
+
+
+def test_connections_stay_as_long_as_anything_of_the_client_is_there(server: FaultServer) -> None:
+    """We chose it: a resource, a handle and a stream work on when the client's own name is gone."""
+    RunLogHost(server, run_log(6))
+    runs = open_client(server).runs
+    run = open_client(server).get_run_handle(RUN_ID)
+    events = iter(open_client(server).runs.events(RUN_ID))
+    assert (runs.get(RUN_ID).status, run.snapshot().status, next(events).sequence) == ("completed",) * 2 + (
+        0,
+    )
+    gc.collect()
+    # The ends of connections are begun in the loop, in order: one that was given up would be gone by now.
+    assert (runs.get(RUN_ID).status, run.snapshot().status) == ("completed",) * 2
+    assert [event.sequence for event in events] == [1, 2, 3, 4, 5]
+    assert server.connections_accepted == 3
+    del runs, run, events
+    gc.collect()
+    server.wait_until_closed()
+
+
+def test_a_forgotten_client_does_not_end_another_ones_calls(server: FaultServer) -> None:
+    """We chose it: they share the loop thread, and nothing else."""
+    kept = open_client(server)
+    kept.runs.get(RUN_ID)
+    open_client(server).runs.get(RUN_ID)
+    gc.collect()
+    server.wait_until_closed(leaving=1)
+    assert kept.runs.get(RUN_ID).status == "completed"
+    assert server.connections_accepted == 2
+    kept.close()
+
+
+def test_nothing_is_kept_of_a_call_that_has_ended(server: FaultServer) -> None:
+    """We chose it: a call may end before its caller has gone on, and must not be noted as open after that."""
+    with open_client(server) as client:
+        for _ in range(300):
+            client.runs.get(RUN_ID)
+        assert client._portal.thread._open == set()
+
+
+PROGRAMS = {
+    "at the end": """
+        client = OpenwopClient()
+        client.discovery.capabilities()
+    """,
+    "in the middle of a stream": """
+        client = OpenwopClient()
+        run = client.start("conformance-cancellable", inputs={"delayMs": 60000})
+        for event in run.events():
+            break
+        stream = iter(run.events())
+        next(stream)
+    """,
+    "one after the other": """
+        for _ in range(3):
+            OpenwopClient().discovery.capabilities()
+            gc.collect()
+            for thread in threading.enumerate():
+                if thread.name == "openwop-loop":
+                    thread.join(10)  # the last client is gone, so it ends; the next one starts another
+                    assert not thread.is_alive()
+    """,
+    "in a thread": """
+        def work():
+            OpenwopClient().discovery.capabilities()
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    """,
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
+def test_a_program_that_closes_nothing_ends_without_a_warning(
+    program: str, devhost_process: DevHostProcess
+) -> None:
+    """We chose it: with warnings as errors, what asyncio says about sockets left open would be seen here."""
+    text = "import gc, threading\nfrom openwop import OpenwopClient\n" + textwrap.dedent(program)
+    done = subprocess.run(
+        [sys.executable, "-c", text],
+        env=devhost_process.environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
