@@ -311,10 +311,12 @@ class LoopThread:
         self.check()
         with self._lock:
             if self._accepting:
-                with suppress(RuntimeError):  # the loop was closed this moment
+                self._open.add(call)  # before the loop can have come to its end, where it is taken out
+                try:
                     self._loop.call_soon_threadsafe(call.start, context=call.context)
-                    self._open.add(call)
                     return
+                except RuntimeError:  # the loop was closed this moment
+                    self._open.discard(call)
         self._halt_if_exiting()
         raise RuntimeError("The event loop of the blocking clients has ended; create a new client.")
 
