@@ -51,9 +51,15 @@ SOURCES: dict[str, str] = {
 }
 """Modules with async classes, and where their twins go."""
 
-BY_HAND: dict[str, tuple[Origin, str]] = {
-    "AsyncOpenwopClient": (("openwop.sync._bases", "BlockingClient"), "{name}"),
-    "AsyncRegistryClient": (("openwop.sync._bases", "BlockingClient"), "{name}"),
+BY_HAND: dict[Origin, tuple[Origin, str]] = {
+    ("openwop.client", "AsyncOpenwopClient"): (("openwop.sync._bases", "BlockingClient"), "{name}"),
+    **{
+        (f"openwop.compat.{module}", name): (("openwop.compat._blocking", "SelfClosingClient"), "{name}")
+        for module, name in (
+            ("_async_client", "AsyncOpenwopClient"),
+            ("_async_registry", "AsyncRegistryClient"),
+        )
+    },
 }
 """Async classes whose twin has a base that is written by hand, and that base's type argument."""
 
@@ -103,7 +109,7 @@ class File:
         return [twin for twin in self._twins.values() if twin.module == self._target]
 
     def _class(self, twin: Twin) -> Iterator[str]:
-        base, argument = BY_HAND.get(twin.source.name, (None, ""))
+        base, argument = BY_HAND.get(twin.source.origin, (None, ""))
         text = None
         if base is not None:
             self._add(base[1], base)

@@ -126,7 +126,7 @@ class ClassPrinter:
 
     def _member(self, member: Member) -> Iterator[str]:
         if member.name == "__init__":
-            if self._base is not None and self._base.startswith("BlockingClient"):
+            if self._base is not None and self._base.partition("[")[0].endswith("Client"):
                 yield from self._constructor(member)
             return
         if member.name == "__repr__":

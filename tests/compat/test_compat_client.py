@@ -6,10 +6,13 @@ All of it is our choice, unless a test says otherwise.
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
 import subprocess
 import sys
+import threading
 import urllib.error
+import uuid
 
 import anyio
 import pytest
@@ -36,6 +39,7 @@ from support.fault_server import (
     FaultServer,
     Reset,
     Stall,
+    WaitFor,
     batch_frame,
     comment,
     error_response,
@@ -250,9 +254,10 @@ def test_a_long_stream_keeps_nothing_of_what_it_has_delivered() -> None:
 
     delivery = _Documents(("updates",), Position(None), lambda *_: None)
     decoder = SseDecoder()
-    for sequence in range(0, 3000, 3):  # the second is a repetition, the third never comes
-        frames = decoder.feed(frame(event_doc(sequence)) + frame(event_doc(sequence)))
-        assert [delivery.take(event)["sequence"] for event in delivery.receive(frames)] == [sequence]
+    for sequence in range(0, 3000, 3):
+        for expected in ([sequence], []):  # the second time it is a repetition
+            events = delivery.receive(decoder.feed(frame(event_doc(sequence))))
+            assert [delivery.take(event)["sequence"] for event in events] == expected
     assert len(delivery._kept) <= 2
 
 
@@ -336,3 +341,47 @@ def test_a_registry_client_is_blocking_and_closable() -> None:
         with RegistryClient(base_url=server.base_url) as registry:
             assert [pack.name for pack in registry.index().packs] == ["p"]
             assert registry.base_url == server.base_url
+
+
+def test_clients_that_nobody_closes_end_when_nobody_has_them_any_more() -> None:
+    """We chose that a program may make a client for each call, as it may with the old one."""
+    with FaultServer() as server:
+        server.on("GET", RUN, json_response(200, snapshot_doc()))
+        for _ in range(20):
+            OpenwopClient(server.base_url, KEY).runs_get(RUN_ID)
+        gc.collect()
+        server.wait_until_closed()
+        assert len(server.requests) == 20
+
+
+def test_a_stream_outlives_the_name_of_its_client() -> None:
+    """We chose that a client lives for as long as a stream of it is in use, and no longer."""
+    with FaultServer() as server:
+        rest = threading.Event()
+        log = run_log(3)
+        script = sse_response(frame(log[0]), WaitFor(rest), frame(log[1]), frame(log[2]))
+        server.on("GET", f"{RUN}/events", script)
+        events = OpenwopClient(server.base_url, KEY).runs_events(RUN_ID)
+        assert next(events).sequence == 0
+        gc.collect()
+        rest.set()
+        assert [event.sequence for event in events] == [1, 2]
+        del events
+        gc.collect()
+        server.wait_until_closed()
+
+
+def test_an_id_may_be_anything_that_has_a_text() -> None:
+    """We chose to take what the old client took: programs give a UUID where an id is meant."""
+    run_id = uuid.UUID(int=5)
+    with FaultServer() as server, OpenwopClient(server.base_url, KEY) as client:
+        server.on("GET", f"/v1/runs/{run_id}", json_response(200, snapshot_doc()))
+        assert client.runs_get(run_id).status == "running"  # type: ignore[arg-type]
+
+
+def test_no_time_limit_is_a_long_one() -> None:
+    """We chose an hour where the old client would wait for ever."""
+    with FaultServer() as server, OpenwopClient(server.base_url, KEY, None) as client:  # type: ignore[arg-type]
+        server.on("GET", f"{RUN}/events", sse_response(*map(frame, run_log(2))))
+        events = client.runs_events(RUN_ID, timeout_seconds=None)  # type: ignore[arg-type]
+        assert len(list(events)) == 2

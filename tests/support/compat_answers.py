@@ -97,6 +97,13 @@ def webhook_as_the_protocol_has_it(side: Side) -> Any:
 
 
 @scenario
+def a_number_that_is_none(side: Side) -> Any:
+    file = {"path": "f", "content": "c", "version": "two", "updatedAt": "u"}
+    side.on("GET", "*", json_response(200, file))
+    return side.see(lambda: side.client.get_workspace_file("f"))
+
+
+@scenario
 def null_in_place_of_a_text(side: Side) -> Any:
     side.on("GET", "/v1/agents/a", json_response(200, {"agentId": "a", "persona": "p", "label": None}))
     return side.see(lambda: side.client.agents_get("a"))

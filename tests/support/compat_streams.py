@@ -35,8 +35,11 @@ def _resumed(log: list[Any]) -> Callable[[Any], Any]:
 @scenario
 def a_stream_as_it_should_be(side: Side) -> Any:
     log = run_log(6, schemaVersion=1, engineVersion="2", causationId="c", extra={"x": 1})
+    odd = [frame({**log[0], "sequence": sequence}, id=None) for sequence in ("one", None, [1])]
     parts = [
         comment(),
+        *odd,
+        frame({"events": [1, {"sequence": 0}]}, id=None),
         frame(log[0]),
         frame("not json", id=None),
         batch_frame(log[1:4]),

@@ -13,7 +13,7 @@ from typing import Any, Self
 from openwop import client as native
 from openwop._core import operations as ops
 from openwop.compat._stream import AsyncRunEvents
-from openwop.compat._wire import KeepingSession, Wire, split_base_url, system_trust
+from openwop.compat._wire import NO_LIMIT_S, KeepingSession, Wire, split_base_url, system_trust
 from openwop.compat.types import (
     AgentDeployment,
     AgentDeploymentTransition,
@@ -95,9 +95,11 @@ class AsyncOpenwopClient:
     def __init__(self, base_url: str, api_key: str, timeout: float = 30.0) -> None:
         if not base_url or not api_key:
             raise ValueError(f"{'base_url' if not base_url else 'api_key'} is required")
+        limit: Any = timeout
+        seconds = NO_LIMIT_S if limit is None else limit
         origin, prefix = split_base_url(base_url)
         self._native = native.AsyncOpenwopClient(
-            origin, api_key, timeout=timeout, total_timeout=max(120.0, timeout), max_retries=0,
+            origin, api_key, timeout=seconds, total_timeout=max(120.0, seconds), max_retries=0,
             verify=system_trust(origin), protocol="1",
         )  # fmt: skip
         session = self._native._session
@@ -160,7 +162,8 @@ class AsyncOpenwopClient:
         dialect = self._wire.session.dialect
         headers = {dialect.dedup_header: dialect.dedup_value} if dedup else None
         reply = await self._wire.ask(ops.CREATE_RUN, body=body, headers=headers, key=idempotency_key)
-        return reply.read(CreateRunResponse, eventsUrl=self._events_url(reply.whole().get("runId")))
+        url = self._events_url(reply.whole().get("runId"))
+        return reply.read(CreateRunResponse, status="pending", eventsUrl=url)
 
     async def runs_get(self, run_id: str) -> RunSnapshot:
         """The state of a run now."""
@@ -177,21 +180,21 @@ class AsyncOpenwopClient:
     ) -> CancelRunResponse:
         """Cancel a run."""
         reply = await self._wire.ask(ops.CANCEL_RUN, {"runId": run_id}, body=body, key=idempotency_key)
-        return reply.read(CancelRunResponse, runId=run_id)
+        return reply.read(CancelRunResponse, runId=run_id, status="cancelling")
 
     async def runs_pause(
         self, run_id: str, body: PauseRunRequest | None = None, *, idempotency_key: str | None = None
     ) -> PauseRunResponse:
         """Pause a run."""
         reply = await self._wire.ask(ops.PAUSE_RUN, {"runId": run_id}, body=body, key=idempotency_key)
-        return reply.read(PauseRunResponse, runId=run_id)
+        return reply.read(PauseRunResponse, runId=run_id, status="paused")
 
     async def runs_resume(
         self, run_id: str, body: ResumeRunRequest | None = None, *, idempotency_key: str | None = None
     ) -> ResumeRunResponse:
         """Let a paused run go on."""
         reply = await self._wire.ask(ops.RESUME_RUN, {"runId": run_id}, body=body, key=idempotency_key)
-        return reply.read(ResumeRunResponse, runId=run_id)
+        return reply.read(ResumeRunResponse, runId=run_id, status="running")
 
     async def runs_bulk_cancel(
         self, body: BulkCancelRunsRequest, *, idempotency_key: str | None = None
@@ -206,7 +209,9 @@ class AsyncOpenwopClient:
         """Make a new run out of another one's history."""
         reply = await self._wire.ask(ops.FORK_RUN, {"runId": run_id}, body=body, key=idempotency_key)
         url = self._events_url(reply.whole().get("runId"))
-        return reply.read(ForkRunResponse, sourceRunId=run_id, mode=body.mode, eventsUrl=url)
+        return reply.read(
+            ForkRunResponse, sourceRunId=run_id, mode=body.mode, status="pending", eventsUrl=url
+        )
 
     async def create_annotation(
         self, run_id: str, body: CreateAnnotationRequest, *, idempotency_key: str | None = None

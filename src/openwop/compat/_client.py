@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from openwop.compat._async_client import AsyncOpenwopClient
+from openwop.compat._blocking import SelfClosingClient
 from openwop.compat._run_events import RunEvents
 from openwop.compat.types import (
     AgentDeployment,
@@ -58,12 +59,11 @@ from openwop.compat.types import (
     ToolDescriptor,
     WorkspaceFile,
 )
-from openwop.sync._bases import BlockingClient
 
 __all__ = ["OpenwopClient"]
 
 
-class OpenwopClient(BlockingClient[AsyncOpenwopClient]):
+class OpenwopClient(SelfClosingClient[AsyncOpenwopClient]):
     """A client of one host with the flat methods of ``openwop-client``.
 
     Its connections are closed by ``with`` or :meth:`close`.

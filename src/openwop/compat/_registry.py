@@ -6,18 +6,18 @@ from __future__ import annotations
 from functools import partial
 
 from openwop.compat._async_registry import AsyncRegistryClient
+from openwop.compat._blocking import SelfClosingClient
 from openwop.compat._registry_types import (
     RegistryDiscovery,
     RegistryIndex,
     RegistryPackMetadata,
     RegistryVersionManifest,
 )
-from openwop.sync._bases import BlockingClient
 
 __all__ = ["RegistryClient"]
 
 
-class RegistryClient(BlockingClient[AsyncRegistryClient]):
+class RegistryClient(SelfClosingClient[AsyncRegistryClient]):
     """Reads a registry of packs.  No key is ever sent there.
 
     What comes is not checked: compare a tarball with its manifest's ``integrity`` and its signature before use.

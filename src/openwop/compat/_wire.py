@@ -11,6 +11,7 @@ import json
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from typing import Any, Self, TypeVar, cast
 from urllib.parse import quote, urlsplit
 
@@ -28,6 +29,9 @@ from openwop.models.base import JsonObject
 __all__ = ["KeepingSession", "Reply", "Wire", "split_base_url", "system_trust"]
 
 T = TypeVar("T")
+
+NO_LIMIT_S = 3600.0
+"""In place of ``None``, for which the old client waited for ever."""
 
 # Without these there is nothing to go on with, and a program that polls for a status would poll for ever.
 _INDISPENSABLE: dict[type, tuple[str, ...]] = {
@@ -57,8 +61,12 @@ def system_trust(origin: str) -> ssl.SSLContext | bool:
 
     Where the system has none, ``True``: those that the native client brings along.
     """
-    if not origin.startswith("https:"):
-        return True
+    return _system_context() if origin.startswith("https:") else True
+
+
+@cache
+def _system_context() -> ssl.SSLContext | bool:
+    """One for all clients, since programs may make a client for each call, and this takes 10 ms or more."""
     context = ssl.create_default_context()
     return context if context.get_ca_certs() or ssl.get_default_verify_paths().capath else True
 
@@ -127,8 +135,9 @@ class Wire:
         self.prefix = prefix
         self._as_urllib = as_urllib
 
-    def with_timeout(self, seconds: float) -> Self:
+    def with_timeout(self, seconds: float | None) -> Self:
         """The same with another limit, for an attempt and for the silence of a stream."""
+        seconds = NO_LIMIT_S if seconds is None else seconds
         config = replace(self.session.config, timeout=seconds, stream_idle_timeout=seconds)
         return type(self)(self.session.with_config(config), self.prefix, as_urllib=self._as_urllib)
 
@@ -143,9 +152,14 @@ class Wire:
         key: str | None = None,
     ) -> ApiRequest:
         """The request of an operation.  Raises :class:`~openwop.RequestValidationError`."""
+        # The old client took anything that has a text for an id, such as a UUID.
+        given: Mapping[str, Any] = path or {}
+        values: dict[str, Any] = {
+            name: value if value is None else str(value) for name, value in given.items()
+        }
         request = build_request(
             operation, self.session.dialect, self.session.config.base_url,
-            path=path, query=query, headers=headers, idempotency_key=key or None,
+            path=values, query=query, headers=headers, idempotency_key=key or None,
         )  # fmt: skip
         request.target = self.prefix + request.target
         if body is not None:

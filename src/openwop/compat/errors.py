@@ -20,7 +20,6 @@ from openwop._core.redact import redact_text
 from openwop._core.trace import trace_id_of
 from openwop.compat.types import ErrorEnvelope
 from openwop.errors import (
-    ApiError,
     ConnectionFailedError,
     OpenwopError,
     RequestTimeoutError,
@@ -130,8 +129,6 @@ def translated(error: OpenwopError, *, as_urllib: bool = False) -> WopError:
         return Refused(*facts, headers=answer.headers) if as_urllib else WopError(*facts)
     if isinstance(error, RequestValidationError):
         return WopError(400, "", ErrorEnvelope("validation_error", str(error)))
-    if isinstance(error, ApiError) and error.status is not None:
-        return WopError(error.status, "", ErrorEnvelope(error.code, error.message, error.details or None))
     return _class_for(error, as_urllib)(0, redact_text(str(error)), None)
 
 
