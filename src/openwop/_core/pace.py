@@ -77,7 +77,9 @@ class Pace:
             if self.gap_s < _NO_GAP_S:
                 self.gap_s = 0.0
         else:
-            self.window = min(self._limit, self.window + (1.0 if self._growing_fast else _GROWTH / self.window))
+            self.window = min(
+                self._limit, self.window + (1.0 if self._growing_fast else _GROWTH / self.window)
+            )
 
     def ended(self) -> None:
         """A start came to another end."""
