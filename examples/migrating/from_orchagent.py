@@ -51,9 +51,7 @@ def main() -> None:
         history(client, thread)
 
         # --8<-- [start:secrets]
-        options = RunConfigurable(
-            ai_provider="openai", ai_model="some-model", ai_credential_ref="team-openai"
-        )
+        options = RunConfigurable(ai_provider="openai", ai_model="a-model", ai_credential_ref="team-openai")
         print(options.to_wire())
         try:
             client.start("conformance-noop", configurable={"providers.openai.apiKey": "sk-" + "0" * 40})
