@@ -53,6 +53,16 @@ def test_of_all_conflicts_only_a_call_in_flight_is_retried() -> None:
     assert ask(Failure(status=409, code="idempotency_key_mismatch")) == GiveUp()
 
 
+def test_a_throttled_call_is_left_to_whoever_sets_the_pace_of_many() -> None:
+    """We chose it: many calls that wait each for itself would come back all at once, and use up the budget."""
+    paced = replace(POLICY, retry_throttled=False)
+    budget = RetryBudget()
+    assert ask(Failure(status=429), policy=paced, budget=budget) == GiveUp()
+    assert ask(Failure(status=503, retry_after=1.0), policy=paced, budget=budget) == GiveUp()
+    assert budget.tokens == 500
+    assert isinstance(ask(Failure(status=502), policy=paced), Retry)
+
+
 @pytest.mark.duty("D.66")
 def test_the_hosts_veto_holds() -> None:
     assert ask(Failure(status=503, retriable=False)) == GiveUp()

@@ -1,8 +1,8 @@
 """How fast many starts may go out: as fast as the host takes them, found by trying.
 
 Additive increase, multiplicative decrease: the number of starts on their way at once doubles until the host first asks
-for less, is halved each time it does, and grows by one with each round that it takes.  A host that is slower than one
-start at a time gets a pause before each start, which adapts in the same way.  ``Retry-After`` is obeyed on top.
+for less, is halved each time it does, and grows by a half with each round that it takes.  A host that is slower than
+one start at a time gets a pause before each start, which adapts in the same way.  ``Retry-After`` is obeyed on top.
 Data in, numbers out: the clock and randomness are arguments.
 """
 
@@ -11,9 +11,11 @@ from __future__ import annotations
 __all__ = ["Pace", "look_interval_s"]
 
 _FIRST_WINDOW = 10.0
-_SHORTEST_GAP_S = 0.05
+_GROWTH = 0.5
+_FIRST_GAP_S = 0.05
 _LONGEST_GAP_S = 5.0
-_GAP_SHRINKS_TO = 0.9
+_NO_GAP_S = 0.005
+_GAP_SHRINKS_TO = 0.95
 _JITTER_S = 0.2
 
 _SHORTEST_LOOK_S = 0.1
@@ -72,10 +74,10 @@ class Pace:
             return  # it went out at the old pace and says nothing about the new one
         if self.gap_s:
             self.gap_s *= _GAP_SHRINKS_TO
-            if self.gap_s < _SHORTEST_GAP_S:
+            if self.gap_s < _NO_GAP_S:
                 self.gap_s = 0.0
         else:
-            self.window = min(self._limit, self.window + (1.0 if self._growing_fast else 1.0 / self.window))
+            self.window = min(self._limit, self.window + (1.0 if self._growing_fast else _GROWTH / self.window))
 
     def ended(self) -> None:
         """A start came to another end."""
@@ -93,10 +95,10 @@ class Pace:
             return  # of the same burst as the refusal that slowed us down
         self._slowed_at = now
         self._growing_fast = False
-        if self.window > 1.0:
-            self.window = max(1.0, self.window / 2)
+        if self.window >= 2.0:
+            self.window /= 2
         else:
-            self.gap_s = min(_LONGEST_GAP_S, max(_SHORTEST_GAP_S, self.gap_s * 2))
+            self.gap_s = min(_LONGEST_GAP_S, max(_FIRST_GAP_S, self.gap_s * 2))
         self._hold_until = max(self._hold_until, now + self.gap_s)
 
 

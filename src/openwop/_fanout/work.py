@@ -220,8 +220,10 @@ class FanOutWork:
         """Wait for the turn of a run that nobody has asked for yet, which no time-out of its own runs for."""
         if self.settings.deadline is None:
             return await self._gate.turn()
-        with anyio.move_on_after(max(0.0, self._ends_at - time.monotonic())):
-            return await self._gate.turn()
+        left = self._ends_at - time.monotonic()
+        if left > 0:
+            with anyio.move_on_after(left):
+                return await self._gate.turn()
         raise RunWaitTimeoutError(
             f"a run of {spec.workflow_id} was not started: the fan-out's {self.settings.deadline:g} s were over"
         )

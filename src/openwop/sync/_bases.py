@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
-from openwop.downloads import AsyncDownload
 from openwop.errors import ConfigurationError
 from openwop.sync._batches import BatchIterator
 from openwop.sync._portal import Portal, blocking_middleware, in_worker_thread
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     import httpx
 
     from openwop.config import TokenSource
+    from openwop.downloads import AsyncDownload
     from openwop.middleware import BlockingMiddleware, Middleware
 
 __all__ = ["BlockingClient", "Pieces", "all_in_worker_threads", "entered", "token_source"]
