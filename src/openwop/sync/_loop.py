@@ -169,9 +169,7 @@ class LoopThread:
         self.exiting = False
         self._pid = os.getpid()
         self._stopping = False
-        self._lock = (
-            threading.RLock()
-        )  # a finalizer or a signal handler may come in while this thread holds it
+        self._lock = threading.RLock()  # a signal handler or a finalizer may come in while it is held
         self._ready = threading.Event()
         self._accepting = False
         self._loop: asyncio.AbstractEventLoop = cast("Any", None)
@@ -302,7 +300,7 @@ class LoopThread:
             return call.wait()
         except BaseException:
             # Ctrl-C must stop the request too, not only the wait for it.
-            if not call.finished:
+            if call in self._open:
                 call.cancel()
             raise
 
