@@ -93,9 +93,13 @@ class Execution:
                 await start()
                 assert self.run is not None  # for the type checker
                 return await follow(self.run)
-            last = await self.run.last_look() if self.run is not None else None
+            if self.run is None:
+                raise RunWaitTimeoutError(
+                    f"a run of {self._workflow_id} was not started within {timeout:g} s"
+                )
             raise RunWaitTimeoutError(
-                f"a run of {self._workflow_id} was still going after {timeout:g} s", snapshot=last
+                f"a run of {self._workflow_id} was still going after {timeout:g} s",
+                snapshot=await self.run.last_look(),
             )
         except BaseException as error:
             if (

@@ -234,6 +234,24 @@ async def test_the_async_generator_of_the_caller_is_closed(
     assert closed == [True]
 
 
+async def test_a_generator_that_breaks_while_it_is_closed_is_told_of(
+    client: AsyncOpenwopClient, host: ScriptedRuns
+) -> None:
+    """We chose it: what the caller's code raises is raised to the caller, whenever it does."""
+
+    async def rows() -> AsyncIterator[RunSpec]:
+        try:
+            yield RunSpec("w")
+            await anyio.sleep_forever()
+        finally:
+            raise LookupError("the file was gone")
+
+    async with client.fan_out(rows(), concurrency=2, deadline=0.5) as outcomes:
+        assert (await anext(outcomes)).ok
+        with anyio.fail_after(5), pytest.raises(LookupError, match="gone"):
+            await anext(outcomes)
+
+
 @pytest.mark.parametrize("kind", ["native", "scope"])
 @pytest.mark.parametrize("strategy", ["stream", "poll"])
 async def test_cancelled_at_any_moment_it_leaves_no_task_and_no_connection(

@@ -10,7 +10,15 @@ from typing import Any
 import anyio
 import pytest
 
-from openwop import AsyncFanOut, AsyncOpenwopClient, RateLimitedError, RunOutcome, RunSpec, ServerError
+from openwop import (
+    AsyncFanOut,
+    AsyncOpenwopClient,
+    RateLimitedError,
+    RunOutcome,
+    RunSpec,
+    RunWaitTimeoutError,
+    ServerError,
+)
 from openwop.middleware import ApiRequest, AttemptResponse, CallNext
 from support.fault_server import FaultServer, Request, Reset, Script, error_response
 from support.scripted_runs import ScriptedRuns, specs
@@ -122,6 +130,18 @@ async def test_a_host_that_takes_nothing_any_more_is_given_up(
     assert [type(outcome.error) for outcome in found] == [ServerError] * 5
     assert "taken no start for total_timeout=0.5 s" in str(found[0].error)
     assert host.runs == {}
+
+
+async def test_the_deadline_is_also_for_runs_that_wait_for_their_turn(
+    client: AsyncOpenwopClient, host: ScriptedRuns
+) -> None:
+    """We chose it: who was refused and who was never asked for end with it, and say which they are."""
+    host.refusals = [error_response(429, "rate_limited", retry_after=30)] * 10
+    found = await collect(client.fan_out(specs(12), concurrency=20, deadline=0.5))
+    assert {type(outcome.error) for outcome in found} == {RunWaitTimeoutError}
+    texts = sorted(str(outcome.error) for outcome in found)
+    assert sum("not started: the fan-out's 0.5 s were over" in text for text in texts) == 2
+    assert sum("was not started within" in text for text in texts) == 10
 
 
 async def test_a_refused_start_is_not_asked_for_when_the_fan_out_is_left(

@@ -136,8 +136,7 @@ class FanOutWork:
         source = self.source
         with anyio.move_on_after(self.settings.deadline) as until:
             try:
-                while True:
-                    await self._wait_for_room()
+                while await self._has_room_in_time():
                     spec = await source.next()
                     if spec is None:
                         return
@@ -147,8 +146,8 @@ class FanOutWork:
             except Exception as error:  # noqa: BLE001  # a boundary: the caller's iterable may raise anything
                 self._stop_for(error)
             finally:
-                await source.aclose()
-        if until.cancelled_caught and not source.exhausted:
+                await self._close_source()
+        if not source.exhausted and (until.cancelled_caught or time.monotonic() >= self._ends_at):
             self._stop_for(
                 RunWaitTimeoutError(
                     f"the fan-out's {self.settings.deadline:g} s were over before all of its specs were taken up; "
@@ -156,18 +155,26 @@ class FanOutWork:
                 )
             )
 
+    async def _close_source(self) -> None:
+        try:
+            await self.source.aclose()
+        except Exception as error:  # noqa: BLE001  # a boundary: the caller's generator may raise anything
+            self._stop_for(error)
+
     def _stop_for(self, error: Exception) -> None:
         """End with ``error``: at once when the first error ends everything, else when what was started is over."""
         self._stopped_for = self._stopped_for or error
         if self.settings.on_error == "raise" and self._group is not None:
             self._group.cancel_scope.cancel()
 
-    async def _wait_for_room(self) -> None:
+    async def _has_room_in_time(self) -> bool:
+        """Wait for room.  What comes free because all time is over is none."""
         limit = self.settings.concurrency
         while self.progress.in_flight >= limit or len(self._ready) >= limit:
             if self._room.is_set():
                 self._room = anyio.Event()
             await self._room.wait()
+        return time.monotonic() < self._ends_at
 
     # -- one spec ---------------------------------------------------------------------------------------------
 
