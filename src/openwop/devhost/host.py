@@ -7,17 +7,19 @@ import secrets
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import httpx
 
 from openwop.devhost.access import ApiKey, KeyRing
 from openwop.devhost.app import create_app
+from openwop.devhost.builder import node, workflow
 from openwop.devhost.catalogs import Catalogs
 from openwop.devhost.clock import Clock, Signal, SystemClock, wait_any
 from openwop.devhost.content import add_sample_page
 from openwop.devhost.discovery import discovery_document
 from openwop.devhost.evals import sample_evaluations
+from openwop.devhost.functions import FUNCTION_NODE, FUNCTION_TYPE, WorkflowFunction, checked_function
 from openwop.devhost.idempotency import IdempotencyCache
 from openwop.devhost.json_values import JsonObject, merge_deeply
 from openwop.devhost.options import Limits
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 DEFAULT_API_KEY = "hk_test_dev"
 IN_PROCESS_URL = "http://devhost.invalid"
 CLOSE_SECONDS = 1.0
+
+F = TypeVar("F", bound=WorkflowFunction)
 
 
 class DevHost:
@@ -166,6 +170,62 @@ class DevHost:
             WorkflowDefinitionError: The definition breaks a rule; the message names the place.
         """
         self.runtime.add_workflow(dict(definition))
+
+    def workflow(
+        self,
+        id: str,
+        *,
+        name: str | None = None,
+        version: str = "1.0.0",
+        variables: Iterable[JsonObject] = (),
+        channels: JsonObject | None = None,
+        settings: JsonObject | None = None,
+        configurable_schema: JsonObject | None = None,
+        description: str | None = None,
+    ) -> Callable[[F], F]:
+        """Have a workflow that is an async function of one argument, its :class:`WorkflowContext`.
+
+        What the function returns is the run's outputs, and sets variables of the same names; what is no mapping is
+        the output ``result``. An exception fails the run: a :class:`WorkflowFailure` with its own code, any other
+        one with ``workflow_error`` and its text. A cancel of the run cancels the function.
+
+        Args:
+            id: Lower case letters, digits, ``-`` and ``_``.
+            name: For people; the id when absent.
+            version: The definition's own version.
+            variables: Declared variables, in the protocol's shape: inputs are checked against them.
+            channels: Channel declarations by name.
+            settings: Such as ``{"timeout": 5000, "maxRetries": 1}``.
+            configurable_schema: A JSON Schema for ``configurable``.
+            description: A sentence about it.
+
+        Raises:
+            WorkflowDefinitionError: The definition breaks a rule.
+            TypeError: What is decorated is not an async function.
+
+        Example::
+
+            @host.workflow("greet")
+            async def greet(ctx: WorkflowContext) -> dict[str, object]:
+                return {"text": f"Hello {ctx.inputs['name']}"}
+        """
+        document = workflow(
+            id,
+            [node(FUNCTION_NODE, FUNCTION_TYPE, outputRole="primary")],
+            name=name,
+            version=version,
+            variables=variables,
+            channels=channels,
+            settings=settings,
+            configurable_schema=configurable_schema,
+            description=description,
+        )
+
+        def add(function: F) -> F:
+            self.runtime.add_workflow(document, checked_function(function))
+            return function
+
+        return add
 
     def add_evaluation(self, suite: Mapping[str, Any], agents: Mapping[str, str]) -> None:
         """Have a suite from now on, and agents to try it on.

@@ -347,13 +347,13 @@ class RunController:
             message = f"Nobody answered node {entry.node_id} in time."
             future.set_exception(NodeFailure("interrupt_timeout", message, retryable=False))
 
-    def child(self, node_id: str, workflow_id: str, inputs: JsonObject) -> ChildRun:
-        """Start a child run, or find the one that the node had started before."""
-        known = self.state.nodes[node_id].child_run_id
-        if known is not None:
-            child = self._host.controller(known)
+    def child(self, node_id: str, index: int, workflow_id: str, inputs: JsonObject) -> ChildRun:
+        """Start a node's child run number ``index``, or find the one that the node had started before."""
+        known = self.state.nodes[node_id].children
+        if index < len(known):
+            child = self._host.controller(known[index])
             if child is None:
-                raise NodeFailure("sub_workflow_unavailable", f"The child run {known} is gone.")
+                raise NodeFailure("sub_workflow_unavailable", f"The child run {known[index]} is gone.")
         else:
             child = self._host.start_child(self, node_id, workflow_id, inputs)
             payload = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -79,13 +79,19 @@ class Runtime:
 
     # -- workflows ----------------------------------------------------------------------------
 
-    def add_workflow(self, document: JsonObject) -> Workflow:
+    def add_workflow(
+        self, document: JsonObject, function: Callable[[Any], Awaitable[Any]] | None = None
+    ) -> Workflow:
         """Take a workflow definition, in the place of one with the same id.
+
+        Args:
+            document: The definition.
+            function: What its node calls, when it is written in Python.
 
         Raises:
             WorkflowDefinitionError: The definition breaks a rule.
         """
-        workflow = parse_workflow(document, KNOWN_TYPES)
+        workflow = replace(parse_workflow(document, KNOWN_TYPES), function=function)
         self.workflows[workflow.id] = workflow
         return workflow
 
