@@ -22,6 +22,7 @@ FILE = Path(__file__).parents[1] / "tests" / "contract" / "public_api.txt"
 MODULES = (
     "openwop",
     "openwop.devhost",
+    "openwop.devhost.scenario",
     "openwop.middleware",
     "openwop.models",
     "openwop.models.payloads",

@@ -10,6 +10,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import httpx
+from starlette.applications import Starlette
+from starlette.routing import Match
 
 from openwop.devhost.access import ApiKey, KeyRing
 from openwop.devhost.app import create_app
@@ -19,15 +21,17 @@ from openwop.devhost.clock import Clock, Signal, SystemClock, wait_any
 from openwop.devhost.content import add_sample_page
 from openwop.devhost.discovery import discovery_document
 from openwop.devhost.evals import sample_evaluations
+from openwop.devhost.fault_layer import FaultLayer
 from openwop.devhost.functions import FUNCTION_NODE, FUNCTION_TYPE, WorkflowFunction, checked_function
 from openwop.devhost.idempotency import IdempotencyCache
 from openwop.devhost.json_values import JsonObject, merge_deeply
 from openwop.devhost.options import Limits
 from openwop.devhost.receivers import Courier
-from openwop.devhost.routing import Interceptor, Services
+from openwop.devhost.routing import Interceptor, RawRoute, Services
 from openwop.devhost.runner import RunController
 from openwop.devhost.runtime import DEFAULT_TOKEN_LIFETIME_S, Runtime, new_run_id
 from openwop.devhost.samples import sample_workflows
+from openwop.devhost.scenario import Effect, Faults
 from openwop.devhost.store import MemoryStore, RunStore
 from openwop.devhost.transport import InProcessTransport
 from openwop.devhost.webhooks import Webhooks
@@ -49,6 +53,9 @@ class DevHost:
     It belongs to the event loop in which it is entered: its runs execute there, and :meth:`client` and
     :meth:`transport` work there only. For a client in another loop or thread, serve it on a port.
 
+    Attributes:
+        faults: What goes wrong; a test adds to it.
+
     Args:
         api_keys: The keys it accepts, the first of which is :attr:`api_key`. A key that begins with ``hk_test_``
             may use mock providers.
@@ -65,6 +72,8 @@ class DevHost:
         min_client_version: Refuse clients that call themselves older, with 426.
         allow_loopback_webhooks: Deliver webhooks to this machine too, with http as well. Into other private
             networks nothing is ever delivered.
+        faults: What goes wrong from the beginning, as objects or as data (:mod:`openwop.devhost.scenario`).
+        personality: Which other host this one is like (:mod:`openwop.devhost.personalities`).
         intercept: Called with the operation's name and the request before each operation; a response that it
             returns is sent in the operation's place.
 
@@ -89,6 +98,8 @@ class DevHost:
         discovery_max_age_s: int = 300,
         min_client_version: str | None = None,
         allow_loopback_webhooks: bool = False,
+        faults: Iterable[Effect | Mapping[str, Any]] = (),
+        personality: str | None = None,
         intercept: Interceptor | None = None,
     ) -> None:
         keys = KeyRing(api_keys)
@@ -109,7 +120,7 @@ class DevHost:
         courier = Courier(allow_loopback=allow_loopback_webhooks)
         webhooks = Webhooks(self.runtime.clock, self.runtime.spawn, courier)
         self.runtime.listeners.append(webhooks.publish)
-        self._app = create_app(
+        app = create_app(
             self._services,
             Catalogs(self.runtime.clock, samples=samples),
             keepalive_s=keepalive_s,
@@ -118,6 +129,15 @@ class DevHost:
             webhooks=webhooks,
             allow_loopback_webhooks=allow_loopback_webhooks,
         )
+        self.faults = _faults_of(app)
+        if personality is not None:
+            self.faults.personality(personality)
+        for fault in faults:
+            if isinstance(fault, Effect):
+                self.faults.add(fault)
+            else:
+                self.faults.load([fault])
+        self._app = FaultLayer(app, self.faults.take, self.runtime.clock, self.runtime.closing)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._requests = 0
         self._idle = Signal()
@@ -360,3 +380,16 @@ class DevHost:
         server = LoopServer(self.app, listener)
         async with server:
             yield f"http://{host}:{listener.getsockname()[1]}"
+
+
+def _faults_of(app: Starlette) -> Faults:
+    """Return the faults of an application: none yet."""
+    routes = [route for route in app.routes if isinstance(route, RawRoute)]
+
+    def operation_of(scope: Any) -> str | None:
+        for route in routes:
+            if route.matches(scope)[0] is Match.FULL:
+                return next((each.id for each in route.operations if each.method == scope["method"]), None)
+        return None
+
+    return Faults(operation_of, [each.id for route in routes for each in route.operations])
