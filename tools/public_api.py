@@ -27,6 +27,7 @@ MODULES = (
     "openwop.models",
     "openwop.models.payloads",
     "openwop.pagination",
+    "openwop.testing",
     "openwop.webhooks",
 )
 """Modules whose ``__all__`` is a promise.  The resources' classes are reached through the client's attributes."""
