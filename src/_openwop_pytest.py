@@ -114,7 +114,7 @@ def _setting(config: pytest.Config, option: str, variable: str) -> str | None:
 
 
 @pytest.fixture
-def openwop_client(request: pytest.FixtureRequest) -> AsyncOpenwopClient:
+def openwop_client(request: pytest.FixtureRequest, openwop_host: OpenwopHost) -> AsyncOpenwopClient:
     """An ``AsyncOpenwopClient`` for ``openwop_host``, in the event loop of the test."""
     return cast("AsyncOpenwopClient", request.getfixturevalue(_client_fixture(request)))
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+import anyio
+
 from openwop._core.ledger import InterruptLedger
 from openwop.errors import NotFoundError
 from openwop.models.events import RunEvent, event_from_json
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from openwop.devhost import DevHost
 
 TERMINAL_TYPES = frozenset({"run.completed", "run.failed", "run.cancelled"})
+
+_FULL_PAGE = 100
+_PAUSE_S = 0.05
 
 
 @dataclass
@@ -118,21 +123,22 @@ class ClientSource:
             snapshot = await self._client.runs.get(run_id)
         except NotFoundError:
             return RunView(run_id)
-        while await self._poll(run_id, wait=1) and snapshot.is_terminal:
-            pass  # what is left of the log of a run that is over, page by page
+        while (new := await self._poll(run_id, wait=1)) and (snapshot.is_terminal or new >= _FULL_PAGE):
+            pass  # page by page; the poll behind the last event of a live run would be held back
         return RunView(run_id, snapshot, list(self._seen.get(run_id, ())))
 
     async def wait(self, view: RunView, seconds: float) -> None:
         """Wait for the run's next event."""
-        await self._poll(view.run_id, wait=max(1, min(60, round(seconds))))
+        if not await self._poll(view.run_id, wait=max(1, min(60, round(seconds)))):
+            await anyio.sleep(_PAUSE_S)  # a host may answer at once, because to its mind the run is over
 
-    async def _poll(self, run_id: str, *, wait: int) -> bool:
-        """Read the next page; tell whether anything in it is new."""
+    async def _poll(self, run_id: str, *, wait: int) -> int:
+        """Read the next page; tell how many events in it are new."""
         known = self._seen.setdefault(run_id, [])
         if known and known[-1].type in TERMINAL_TYPES:
-            return False
+            return 0
         after = known[-1].sequence if known else None
         page = await self._client.runs.poll_events(run_id, after=after, wait=wait)
         new = [event for event in page.events if after is None or event.sequence > after]
         known.extend(new)
-        return bool(new)
+        return len(new)
