@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+import openwop
 from support.processes import DevHostProcess
 
 Run = Callable[..., pytest.RunResult]
@@ -82,6 +83,38 @@ def test_async_tests_have_a_host_and_a_client_whoever_runs_them(
 ) -> None:
     """We chose it: pytest-asyncio in both of its modes and with any loop, anyio on both event loops, and each alone."""
     run(source, *arguments, plugins=plugins).assert_outcomes(passed=passed)
+
+
+@pytest.mark.skipif(not hasattr(openwop, "OpenwopClient"), reason="this build has no blocking client")
+def test_blocking_tests_have_a_host_and_a_blocking_client(run: Run) -> None:
+    """We chose it: the same host, the same faults and the same expectations, in a test without an event loop."""
+    run(
+        """
+        import pytest
+
+        @pytest.mark.openwop_fault("drop", after_events=2, times=2)
+        def test_it(openwop_host, openwop_sync_client):
+            @openwop_host.workflow("ask")
+            async def ask(ctx):
+                return {"action": (await ctx.interrupt("approval"))["action"]}
+
+            run = openwop_sync_client.start("ask")
+            openwop_host.expect(run).waiting("approval")
+            run.approve()
+            assert run.result().status == "completed"
+            with run.events(mode="debug") as events:
+                sequences = [event.sequence for event in events]
+            assert sequences == list(range(len(sequences)))
+            assert events.reconnects == 2
+            openwop_host.expect(run).completed().outputs(action="accept")
+
+        @pytest.mark.asyncio
+        async def test_beside_the_other_one(openwop_client, openwop_sync_client):
+            run = await openwop_client.start("conformance-noop")
+            assert openwop_sync_client.get_run_handle(run.id).result().status == "completed"
+        """,
+        plugins=["asyncio"],
+    ).assert_outcomes(passed=2)
 
 
 def test_a_blocking_test_is_told_which_client_is_its_own(run: Run) -> None:
