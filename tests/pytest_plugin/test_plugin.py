@@ -101,9 +101,9 @@ def test_blocking_tests_have_a_host_and_a_blocking_client(run: Run) -> None:
             run = openwop_sync_client.start("ask")
             openwop_host.expect(run).waiting("approval")
             run.approve()
-            assert run.result().status == "completed"
             with run.events(mode="debug") as events:
                 sequences = [event.sequence for event in events]
+            assert run.result().status == "completed"
             assert sequences == list(range(len(sequences)))
             assert events.reconnects == 2
             openwop_host.expect(run).completed().outputs(action="accept")
