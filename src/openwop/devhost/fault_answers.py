@@ -167,8 +167,8 @@ class Status(Effect):
     processed: bool = False
 
     def __post_init__(self) -> None:
-        not_negative(retry_after_s=self.retry_after_s)
-        if isinstance(self.status, bool) or not isinstance(self.status, int) or not 200 <= self.status <= 599:
+        not_negative(status=self.status, retry_after_s=self.retry_after_s)
+        if not 200 <= self.status <= 599:
             raise ValueError("status is an HTTP status from 200 to 599")
 
     def answer(self) -> tuple[int, list[tuple[bytes, bytes]], bytes]:

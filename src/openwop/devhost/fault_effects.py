@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 from urllib.parse import parse_qsl, urlencode
 
-from openwop.devhost.json_values import JsonObject
+from openwop.devhost.json_values import JsonObject, is_number
 
 STREAM = "streamRunEvents"
 POLL = "pollRunEvents"
@@ -126,14 +126,14 @@ class Effect:
         return None
 
 
-def not_negative(**values: float | None) -> None:
-    """Refuse what is no number, or one below 0.
+def not_negative(**values: object) -> None:
+    """Refuse what is no number, or one below 0. Seconds may be a fraction; counts are whole.
 
     Raises:
         ValueError: The message names it.
     """
     for name, value in values.items():
-        if value is not None and (
-            isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0
-        ):
+        if value is None:
+            continue
+        if not is_number(value) or value < 0 or (isinstance(value, float) and not name.endswith("_s")):
             raise ValueError(f"{name} is a number, at least 0")

@@ -16,7 +16,7 @@ import logging
 import re
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
-from typing import Any
+from typing import Any, cast
 
 from openwop.devhost.clock import timestamp
 from openwop.devhost.context import NodeContext
@@ -316,7 +316,8 @@ def _outputs(result: object) -> JsonObject:
     """What a function returned, as the outputs of its run: an object as it is, anything else as ``result``."""
     if result is None:
         return {}
-    return _json(result if isinstance(result, Mapping) else {"result": result}, "what the function returned")
+    outputs = cast("Mapping[Any, Any]", result) if isinstance(result, Mapping) else {"result": result}
+    return _json(outputs, "what the function returned")
 
 
 def _json(value: Mapping[Any, Any], what: str) -> JsonObject:

@@ -115,7 +115,7 @@ class OpenwopHost:
         """
         from openwop.client import AsyncOpenwopClient
 
-        return AsyncOpenwopClient(**{"base_url": self.base_url, "api_key": self.api_key, **options})
+        return AsyncOpenwopClient(**self._reach(options))
 
     def sync_client(self, **options: Any) -> OpenwopClient:
         """Return a blocking ``OpenwopClient`` for the host; close it.
@@ -125,7 +125,10 @@ class OpenwopHost:
         """
         from openwop import OpenwopClient
 
-        return OpenwopClient(**{"base_url": self.base_url, "api_key": self.api_key, **options})
+        return OpenwopClient(**self._reach(options))
+
+    def _reach(self, options: dict[str, Any]) -> dict[str, Any]:
+        return {"base_url": self.base_url, "api_key": self.api_key, **options}
 
     def environ(self) -> dict[str, str]:
         """Return the environment variables by which a client finds the host, such as for a child process."""
