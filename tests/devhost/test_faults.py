@@ -394,6 +394,27 @@ async def test_an_end_in_order_leaves_out_the_last_event_only(host: DevHost, api
     assert b"run.completed" not in await body_of(api, finished, mode="updates,messages")
 
 
+async def test_an_overlap_begins_as_many_events_earlier_as_it_says(
+    host: DevHost, api: Api, finished: str
+) -> None:
+    """We chose it: of a stream and of a poll; before the beginning there is nothing to repeat."""
+
+    async def firsts(after: int) -> tuple[str | None, int]:
+        async with api.stream(finished, after=after, streamMode="debug") as stream:
+            frame = await stream.next()
+        page = await api.http.get(f"/v1/runs/{finished}/events/poll", params={"lastSequence": after})
+        return frame.id, page.json()["events"][0]["sequence"]
+
+    assert await firsts(7) == ("8", 8)
+    host.faults.add(Overlap(2))
+    assert await firsts(7) == ("6", 6)
+    assert await firsts(1) == ("0", 0)
+    host.faults.clear()
+    host.faults.add(IgnoreLastEventId())
+    host.faults.add(IgnorePollCursor())
+    assert await firsts(7) == ("0", 0)
+
+
 async def test_a_drip_comes_in_pieces_and_a_held_stream_in_one(
     host: DevHost, api: Api, finished: str
 ) -> None:

@@ -287,7 +287,7 @@ def checked_function(function: WorkflowFunction) -> WorkflowFunction:
 
 async def call_function(context: NodeContext) -> JsonObject:
     """Call the function of the workflow, as the behaviour of its node."""
-    function = context.state.record.workflow.function
+    function = context.function
     workflow_id = context.state.record.workflow.id
     if function is None:
         message = f"The host has no Python function for the workflow {workflow_id}."
