@@ -129,14 +129,7 @@ class DevHost:
             webhooks=webhooks,
             allow_loopback_webhooks=allow_loopback_webhooks,
         )
-        self.faults = _faults_of(app)
-        if personality is not None:
-            self.faults.personality(personality)
-        for fault in faults:
-            if isinstance(fault, Effect):
-                self.faults.add(fault)
-            else:
-                self.faults.load([fault])
+        self.faults = _faults_of(app, personality, faults)
         self._app = FaultLayer(app, self.faults.take, self.runtime.clock, self.runtime.closing)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._requests = 0
@@ -145,11 +138,14 @@ class DevHost:
         for document in (*(sample_workflows() if samples else ()), *workflows):
             self.add_workflow(document)
         if samples:
-            add_sample_page(self.runtime.content(None))
-            add_sample_file(self.runtime.workspace(None))
-            suite, agent, agent_id = sample_evaluations()
-            self.add_workflow(agent)
-            self.add_evaluation(suite, {agent_id: agent["id"]})
+            self._add_samples()
+
+    def _add_samples(self) -> None:
+        add_sample_page(self.runtime.content(None))
+        add_sample_file(self.runtime.workspace(None))
+        suite, agent, agent_id = sample_evaluations()
+        self.add_workflow(agent)
+        self.add_evaluation(suite, {agent_id: agent["id"]})
 
     # -- life -----------------------------------------------------------------------------------
 
@@ -382,8 +378,10 @@ class DevHost:
             yield f"http://{host}:{listener.getsockname()[1]}"
 
 
-def _faults_of(app: Starlette) -> Faults:
-    """Return the faults of an application: none yet."""
+def _faults_of(
+    app: Starlette, personality: str | None, first: Iterable[Effect | Mapping[str, Any]]
+) -> Faults:
+    """Return the faults of an application, with those that it has from the beginning."""
     routes = [route for route in app.routes if isinstance(route, RawRoute)]
 
     def operation_of(scope: Any) -> str | None:
@@ -392,4 +390,12 @@ def _faults_of(app: Starlette) -> Faults:
                 return next((each.id for each in route.operations if each.method == scope["method"]), None)
         return None
 
-    return Faults(operation_of, [each.id for route in routes for each in route.operations])
+    faults = Faults(operation_of, [each.id for route in routes for each in route.operations])
+    if personality is not None:
+        faults.personality(personality)
+    for fault in first:
+        if isinstance(fault, Effect):
+            faults.add(fault)
+        else:
+            faults.load([fault])
+    return faults
