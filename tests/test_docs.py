@@ -12,11 +12,13 @@ A shell block names itself, because each is run by a check: ``<!-- command: demo
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
 import textwrap
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -25,7 +27,9 @@ from support.processes import DevHostProcess
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-EXAMPLES = sorted((ROOT / "examples").rglob("*.py"))
+FILES = sorted((ROOT / "examples").rglob("*.py"))
+EXAMPLE_TESTS = [path for path in FILES if path.name.startswith("test_")]
+EXAMPLES = [path for path in FILES if path not in EXAMPLE_TESTS and path.name != "conftest.py"]
 FENCE = re.compile(
     r"(?:^<!-- (?P<kind>\w+): (?P<source>\S+) -->\n)?^```(?P<language>\w*)\n(?P<body>.*?)^```$", re.M | re.S
 )
@@ -172,6 +176,7 @@ OUTPUTS = {
     ),
     "snippets/in_process.py": r"completed\n",
     "snippets/own_workflow.py": r"Hello Ada\n",
+    "snippets/python_workflow.py": r"\['acme\.greeted'\]\n2 connections broke, 0 events were lost\n",
 }
 
 
@@ -197,7 +202,33 @@ def test_each_example_runs_as_a_program_of_its_own(path: Path, devhost_process: 
     assert re.fullmatch(OUTPUTS[path.relative_to(ROOT / "examples").as_posix()], done.stdout), done.stdout
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", EXAMPLE_TESTS, ids=lambda path: path.stem)
+def test_each_example_of_a_test_passes(path: Path, tmp_path: Path) -> None:
+    """We chose it: run as a reader would, with pytest and its plugins, and with settings of the reader's own."""
+    named = [] if entry_points(group="pytest11", name="openwop") else ["-p", "_openwop_pytest"]
+    settings = tmp_path / "pytest.ini"
+    settings.write_text(
+        "[pytest]\nasyncio_default_fixture_loop_scope = function\naddopts = --strict-markers\n",
+        encoding="utf-8",
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-c", str(settings), "-p", "no:cacheprovider", *named, str(path)],
+        env={name: value for name, value in os.environ.items() if not name.startswith("OPENWOP_")},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    passed = re.search(r"(\d+) passed", done.stdout)
+    assert passed is not None
+    assert int(passed[1]) >= path.read_text(encoding="utf-8").count("def test_")
+    assert not re.search(r"\d+ (?:failed|skipped|xfailed|error)", done.stdout)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_each_example_starts_with_what_it_shows(path: Path) -> None:
     """We chose it: the first line of an example is a sentence for somebody who looks for one."""
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))

@@ -25,11 +25,13 @@ MODULES = (
     "openwop.compat",
     "openwop.devhost",
     "openwop.fanout",
+    "openwop.devhost.scenario",
     "openwop.middleware",
     "openwop.models",
     "openwop.models.payloads",
     "openwop.pagination",
     "openwop.sync.pagination",
+    "openwop.testing",
     "openwop.webhooks",
 )
 """Modules whose ``__all__`` is a promise.  The resources' classes are reached through the client's attributes."""

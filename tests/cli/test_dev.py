@@ -118,6 +118,31 @@ async def test_it_serves_the_workflows_of_a_folder_to_the_keys_it_was_given(tmp_
                 assert (await client.execute("of-mine", timeout=PATIENCE_S)).status == "completed"
 
 
+@pytest.mark.asyncio
+async def test_it_goes_wrong_as_it_was_told_to(tmp_path: Path) -> None:
+    """We chose it: faults from a file, and another host's manners, for programs in any process."""
+    path = tmp_path / "faults.json"
+    path.write_text(json.dumps([{"fault": "drop", "after_events": 2, "times": 2}]), encoding="utf-8")
+    with dev("--faults", str(path), "--personality", "older") as served:
+        assert re.search(r"^   Scripted faults: [1-9]", served.said, re.MULTILINE)
+        async with AsyncOpenwopClient(served.base_url, api_key=served.variable("OPENWOP_API_KEY")) as client:
+            run = await client.start("openwop-demo")
+            async with run.events(mode="debug") as events:
+                sequences = [event.sequence async for event in events]
+        assert sequences == list(range(len(sequences)))
+        assert events.reconnects == 2
+
+
+def test_faults_that_are_none_are_told(tmp_path: Path) -> None:
+    """We chose it: a typing mistake ends in a sentence, not in a host on which nothing goes wrong."""
+    path = tmp_path / "faults.json"
+    path.write_text('[{"fault": "dropp"}]', encoding="utf-8")
+    assert refused("0", "--faults", str(path)) == (
+        "openwop: fault 0: there is no fault 'dropp'; did you mean 'drop'?\n"
+    )
+    assert "there is no personality 'nobody'" in refused("0", "--personality", "nobody")
+
+
 def test_a_port_in_use_is_told_with_what_to_do() -> None:
     """We chose it: the most common way to fail has a text of its own."""
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -154,9 +154,7 @@ async def test_what_goes_wrong_is_as_the_protocol_says_too(host: DevHost, api: A
             200,
             202,
         )
-    await api.until(
-        runs[3], lambda state: bool(state.nodes.get("child") and state.nodes["child"].child_run_id)
-    )
+    await api.until(runs[3], lambda state: bool(state.nodes.get("child") and state.nodes["child"].children))
     await api.http.post(f"/v1/runs/{runs[3]}/cancel")
     provider = {"id": "tool-calls", "config": {"toolCalls": [{"id": "1", "name": "n"}]}}
     runs.append(await api.start("conformance-stream-text", configurable={"mockProvider": provider}))

@@ -52,6 +52,17 @@ def check_metadata() -> None:
     check(names == RUNTIME, f"runtime dependencies are {sorted(names)}")
 
 
+def check_plugin() -> None:
+    """pytest finds the plugin by its entry point; it is a module of its own, beside the package."""
+    import importlib.util
+
+    plugins = [
+        point for point in importlib.metadata.entry_points(group="pytest11") if point.name == "openwop"
+    ]
+    check([point.value for point in plugins] == ["_openwop_pytest"], f"the pytest plugins are {plugins}")
+    check(importlib.util.find_spec("_openwop_pytest") is not None, "the pytest plugin is not shipped")
+
+
 def check_data_files() -> None:
     package = importlib.resources.files("openwop")
     check(package.joinpath("py.typed").is_file(), "py.typed is not shipped")
@@ -107,6 +118,7 @@ def main() -> None:
     extras, source_tree = sys.argv[1], Path(sys.argv[2]).resolve()
     check_import(source_tree)
     check_metadata()
+    check_plugin()
     check_data_files()
     asyncio.run(check_client())
     if extras == "":

@@ -97,6 +97,12 @@ def dev(
     allow_loopback_webhooks: Annotated[
         bool, typer.Option("--allow-loopback-webhooks", help="Deliver webhooks to this machine too.")
     ] = False,
+    faults: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="JSON file of scripted faults: what is to go wrong.")
+    ] = None,
+    personality: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Another host that this one is to be like.")
+    ] = None,
 ) -> None:
     """Serve a development host until it is stopped.
 
@@ -111,6 +117,8 @@ def dev(
         keys=key or [],
         directories=workflows or [],
         allow_loopback_webhooks=allow_loopback_webhooks,
+        faults=faults,
+        personality=personality,
     )
     raise typer.Exit(code)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from openwop.cli.output import Output, error, make_output
 from openwop.cli.signals import stop_signals
 from openwop.devhost import DEFAULT_API_KEY, DevHost
+from openwop.devhost.scenario import load_faults
 from openwop.devhost.server import load_workflows
 
 __all__ = ["dev"]
@@ -23,6 +24,8 @@ def dev(
     keys: Sequence[str],
     directories: Sequence[Path],
     allow_loopback_webhooks: bool = False,
+    faults: Path | None = None,
+    personality: str | None = None,
 ) -> int:
     """Serve a development host until a signal stops it; the exit code.
 
@@ -32,6 +35,8 @@ def dev(
         keys: the API keys to accept, or none for the one that development hosts have.
         directories: folders of workflow definitions, served besides those that are always there.
         allow_loopback_webhooks: deliver webhooks to receivers on this machine too.
+        faults: a file of scripted faults.
+        personality: another host that this one is like.
     """
     try:
         own = [document for directory in directories for document in load_workflows(directory)]
@@ -39,6 +44,8 @@ def dev(
             api_keys=keys or [DEFAULT_API_KEY],
             workflows=own,
             allow_loopback_webhooks=allow_loopback_webhooks,
+            faults=[] if faults is None else load_faults(faults),
+            personality=personality,
         )
     except (OSError, ValueError) as problem:
         error(str(problem))
@@ -73,6 +80,9 @@ def _say_where(output: Output, devhost: DevHost, base_url: str, own_ids: list[st
         output.paragraph("Your workflows", sorted(set(own_ids)))
     output.paragraph("Samples", [name for name in samples if not name.startswith("conformance-")])
     output.paragraph("Fixtures", [name for name in samples if name.startswith("conformance-")])
+    if len(devhost.faults):
+        output.line("")
+        output.line(f"Scripted faults: {len(devhost.faults)}")
     output.line("")
     output.line("Stop it with Ctrl-C.")
 

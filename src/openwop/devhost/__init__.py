@@ -16,6 +16,7 @@ from __future__ import annotations
 try:
     from openwop.devhost.access import ApiKey
     from openwop.devhost.errors import HostError, WorkflowDefinitionError
+    from openwop.devhost.functions import WorkflowContext, WorkflowFailure
     from openwop.devhost.host import DEFAULT_API_KEY, DevHost
     from openwop.devhost.options import Limits
     from openwop.devhost.transport import InProcessTransport
@@ -32,5 +33,7 @@ __all__ = [
     "HostError",
     "InProcessTransport",
     "Limits",
+    "WorkflowContext",
     "WorkflowDefinitionError",
+    "WorkflowFailure",
 ]

@@ -13,7 +13,7 @@ from openwop.devhost.expressions import ExpressionError, interpolate
 from openwop.devhost.graph import scope_of
 from openwop.devhost.interrupts import announcement, request, resolution
 from openwop.devhost.json_values import JsonObject, is_number
-from openwop.devhost.records import Draft
+from openwop.devhost.records import Draft, LoggedEvent
 
 MAX_DELAY_MS = 86_400_000
 
@@ -32,6 +32,7 @@ class RunAccess(Protocol):
     """The part of the runner that a node may use."""
 
     state: RunState
+    functions: dict[str, Callable[[Any], Awaitable[Any]]]
 
     @property
     def clock(self) -> Clock:
@@ -47,8 +48,12 @@ class RunAccess(Protocol):
     async def answer(self, interrupt_id: str) -> Any:
         """Wait for the answer to a question that has been announced."""
 
-    def child(self, node_id: str, workflow_id: str, inputs: JsonObject) -> ChildRun:
-        """Start a child run, or find the one that the node had started before."""
+    def child(self, node_id: str, index: int, workflow_id: str, inputs: JsonObject) -> ChildRun:
+        """Start a node's child run number ``index``, or find the one that the node had started before."""
+        ...
+
+    def read(self, start: int, limit: int | None = None) -> Sequence[LoggedEvent]:
+        """Return events of the log from sequence ``start`` on."""
         ...
 
 
@@ -69,11 +74,17 @@ class NodeContext:
         self.attempt = attempt
         self.variables: JsonObject = {}
         self._asked = 0
+        self._called = 0
 
     @property
     def state(self) -> RunState:
         """The run's state as of now."""
         return self._run.state
+
+    @property
+    def function(self) -> Callable[[Any], Awaitable[Any]] | None:
+        """What the node calls, if the workflow is written in Python and the host has it."""
+        return self._run.functions.get(self.state.record.workflow.id)
 
     @property
     def config(self) -> JsonObject:
@@ -112,10 +123,18 @@ class NodeContext:
         known = self.state.nodes.get(self.node.id)
         return 0 if known is None else known.emitted
 
+    def read(self) -> Sequence[LoggedEvent]:
+        """Return the run's log so far."""
+        return self._run.read(0)
+
     async def emit(self, *drafts: Draft) -> None:
         """Add events to the log, as soon as the run is not paused."""
         await self._run.gate()
         self._run.append(drafts)
+
+    def now(self) -> float:
+        """Return the host's time, in seconds since the Unix epoch."""
+        return self._run.clock.time()
 
     async def sleep(self, seconds: float) -> None:
         """Sleep for ``seconds`` of the host's clock."""
@@ -141,9 +160,14 @@ class NodeContext:
         return await self._run.answer(interrupt_id)
 
     async def child(self, workflow_id: str, inputs: JsonObject, *, wait: bool) -> RunState:
-        """Start a child run and, with ``wait``, stay until it has ended."""
+        """Start a child run and, with ``wait``, stay until it has ended.
+
+        As with questions, the n-th child of a node is the same run in every fork.
+        """
+        index = self._called
+        self._called += 1
         await self._run.gate()
-        child = self._run.child(self.node.id, workflow_id, inputs)
+        child = self._run.child(self.node.id, index, workflow_id, inputs)
         if wait:
             await wait_any([child.finished], self._run.clock)
         return child.state

@@ -47,7 +47,7 @@ class NodeState:
     reason: str | None = None
     emitted: int = 0
     written: int = 0
-    child_run_id: str | None = None
+    children: list[str] = field(default_factory=list[str])
 
 
 @dataclass(slots=True)
@@ -169,7 +169,7 @@ class RunState:
             "attempt": node.attempt or None,
             "error": node.error,
             "reason": node.reason,
-            "childRunId": node.child_run_id,
+            "childRunId": node.children[-1] if node.children else None,
         }
         document.update({name: value for name, value in optional.items() if value is not None})
         return document
@@ -290,7 +290,7 @@ def _node_retried(state: RunState, event: LoggedEvent) -> None:
     node = state.node(event)
     node.attempt = int(event.payload.get("attempt", node.attempt + 1))
     node.emitted = 0
-    node.child_run_id = None
+    node.children = []
 
 
 def _node_completed(state: RunState, event: LoggedEvent) -> None:
@@ -323,7 +323,7 @@ def _node_resumed(state: RunState, event: LoggedEvent) -> None:
 
 
 def _node_dispatched(state: RunState, event: LoggedEvent) -> None:
-    state.node(event).child_run_id = event.payload.get("childRunId")
+    state.node(event).children.append(str(event.payload.get("childRunId")))
 
 
 def _node_told(state: RunState, event: LoggedEvent) -> None:
@@ -422,3 +422,6 @@ _FOLDS: dict[str, Callable[[RunState, LoggedEvent], None]] = {
     "cap.breached": _cap_breached,
     "artifact.created": _artifact_created,
 }
+
+#: The types that change the state: the host tells them itself, and no workflow may make one up.
+FOLDED_TYPES = frozenset(_FOLDS)

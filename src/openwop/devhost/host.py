@@ -7,25 +7,31 @@ import secrets
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import httpx
+from starlette.applications import Starlette
+from starlette.routing import Match
 
 from openwop.devhost.access import ApiKey, KeyRing
 from openwop.devhost.app import create_app
+from openwop.devhost.builder import node, workflow
 from openwop.devhost.catalogs import Catalogs
 from openwop.devhost.clock import Clock, Signal, SystemClock, wait_any
 from openwop.devhost.content import add_sample_page
 from openwop.devhost.discovery import discovery_document
 from openwop.devhost.evals import sample_evaluations
+from openwop.devhost.fault_layer import FaultLayer
+from openwop.devhost.functions import FUNCTION_NODE, FUNCTION_TYPE, WorkflowFunction, checked_function
 from openwop.devhost.idempotency import IdempotencyCache
 from openwop.devhost.json_values import JsonObject, merge_deeply
 from openwop.devhost.options import Limits
 from openwop.devhost.receivers import Courier
-from openwop.devhost.routing import Interceptor, Services
+from openwop.devhost.routing import Interceptor, RawRoute, Services
 from openwop.devhost.runner import RunController
 from openwop.devhost.runtime import DEFAULT_TOKEN_LIFETIME_S, Runtime, new_run_id
 from openwop.devhost.samples import sample_workflows
+from openwop.devhost.scenario import Effect, Faults
 from openwop.devhost.store import MemoryStore, RunStore
 from openwop.devhost.transport import InProcessTransport
 from openwop.devhost.webhooks import Webhooks
@@ -38,12 +44,17 @@ DEFAULT_API_KEY = "hk_test_dev"
 IN_PROCESS_URL = "http://devhost.invalid"
 CLOSE_SECONDS = 1.0
 
+F = TypeVar("F", bound=WorkflowFunction)
+
 
 class DevHost:
     """An OpenWOP host in memory.
 
     It belongs to the event loop in which it is entered: its runs execute there, and :meth:`client` and
     :meth:`transport` work there only. For a client in another loop or thread, serve it on a port.
+
+    Attributes:
+        faults: What goes wrong; a test adds to it.
 
     Args:
         api_keys: The keys it accepts, the first of which is :attr:`api_key`. A key that begins with ``hk_test_``
@@ -61,6 +72,8 @@ class DevHost:
         min_client_version: Refuse clients that call themselves older, with 426.
         allow_loopback_webhooks: Deliver webhooks to this machine too, with http as well. Into other private
             networks nothing is ever delivered.
+        faults: What goes wrong from the beginning, as objects or as data (:mod:`openwop.devhost.scenario`).
+        personality: Which other host this one is like (:mod:`openwop.devhost.personalities`).
         intercept: Called with the operation's name and the request before each operation; a response that it
             returns is sent in the operation's place.
 
@@ -85,6 +98,8 @@ class DevHost:
         discovery_max_age_s: int = 300,
         min_client_version: str | None = None,
         allow_loopback_webhooks: bool = False,
+        faults: Iterable[Effect | Mapping[str, Any]] = (),
+        personality: str | None = None,
         intercept: Interceptor | None = None,
     ) -> None:
         keys = KeyRing(api_keys)
@@ -105,7 +120,7 @@ class DevHost:
         courier = Courier(allow_loopback=allow_loopback_webhooks)
         webhooks = Webhooks(self.runtime.clock, self.runtime.spawn, courier)
         self.runtime.listeners.append(webhooks.publish)
-        self._app = create_app(
+        app = create_app(
             self._services,
             Catalogs(self.runtime.clock, samples=samples),
             keepalive_s=keepalive_s,
@@ -114,6 +129,8 @@ class DevHost:
             webhooks=webhooks,
             allow_loopback_webhooks=allow_loopback_webhooks,
         )
+        self.faults = _faults_of(app, personality, faults)
+        self._app = FaultLayer(app, self.faults.take, self.runtime.clock, self.runtime.closing)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._requests = 0
         self._idle = Signal()
@@ -121,11 +138,14 @@ class DevHost:
         for document in (*(sample_workflows() if samples else ()), *workflows):
             self.add_workflow(document)
         if samples:
-            add_sample_page(self.runtime.content(None))
-            add_sample_file(self.runtime.workspace(None))
-            suite, agent, agent_id = sample_evaluations()
-            self.add_workflow(agent)
-            self.add_evaluation(suite, {agent_id: agent["id"]})
+            self._add_samples()
+
+    def _add_samples(self) -> None:
+        add_sample_page(self.runtime.content(None))
+        add_sample_file(self.runtime.workspace(None))
+        suite, agent, agent_id = sample_evaluations()
+        self.add_workflow(agent)
+        self.add_evaluation(suite, {agent_id: agent["id"]})
 
     # -- life -----------------------------------------------------------------------------------
 
@@ -166,6 +186,62 @@ class DevHost:
             WorkflowDefinitionError: The definition breaks a rule; the message names the place.
         """
         self.runtime.add_workflow(dict(definition))
+
+    def workflow(
+        self,
+        id: str,
+        *,
+        name: str | None = None,
+        version: str = "1.0.0",
+        variables: Iterable[JsonObject] = (),
+        channels: JsonObject | None = None,
+        settings: JsonObject | None = None,
+        configurable_schema: JsonObject | None = None,
+        description: str | None = None,
+    ) -> Callable[[F], F]:
+        """Have a workflow that is an async function of one argument, its :class:`WorkflowContext`.
+
+        What the function returns is the run's outputs, and sets variables of the same names; what is no mapping is
+        the output ``result``. An exception fails the run: a :class:`WorkflowFailure` with its own code, any other
+        one with ``workflow_error`` and its text. A cancel of the run cancels the function.
+
+        Args:
+            id: Lower case letters, digits, ``-`` and ``_``.
+            name: For people; the id when absent.
+            version: The definition's own version.
+            variables: Declared variables, in the protocol's shape: inputs are checked against them.
+            channels: Channel declarations by name.
+            settings: Such as ``{"timeout": 5000, "maxRetries": 1}``.
+            configurable_schema: A JSON Schema for ``configurable``.
+            description: A sentence about it.
+
+        Raises:
+            WorkflowDefinitionError: The definition breaks a rule.
+            TypeError: What is decorated is not an async function.
+
+        Example::
+
+            @host.workflow("greet")
+            async def greet(ctx: WorkflowContext) -> dict[str, object]:
+                return {"text": f"Hello {ctx.inputs['name']}"}
+        """
+        document = workflow(
+            id,
+            [node(FUNCTION_NODE, FUNCTION_TYPE, outputRole="primary")],
+            name=name,
+            version=version,
+            variables=variables,
+            channels=channels,
+            settings=settings,
+            configurable_schema=configurable_schema,
+            description=description,
+        )
+
+        def add(function: F) -> F:
+            self.runtime.add_workflow(document, checked_function(function))
+            return function
+
+        return add
 
     def add_evaluation(self, suite: Mapping[str, Any], agents: Mapping[str, str]) -> None:
         """Have a suite from now on, and agents to try it on.
@@ -300,3 +376,26 @@ class DevHost:
         server = LoopServer(self.app, listener)
         async with server:
             yield f"http://{host}:{listener.getsockname()[1]}"
+
+
+def _faults_of(
+    app: Starlette, personality: str | None, first: Iterable[Effect | Mapping[str, Any]]
+) -> Faults:
+    """Return the faults of an application, with those that it has from the beginning."""
+    routes = [route for route in app.routes if isinstance(route, RawRoute)]
+
+    def operation_of(scope: Any) -> str | None:
+        for route in routes:
+            if route.matches(scope)[0] is Match.FULL:
+                return next((each.id for each in route.operations if each.method == scope["method"]), None)
+        return None
+
+    faults = Faults(operation_of, [each.id for route in routes for each in route.operations])
+    if personality is not None:
+        faults.personality(personality)
+    for fault in first:
+        if isinstance(fault, Effect):
+            faults.add(fault)
+        else:
+            faults.load([fault])
+    return faults

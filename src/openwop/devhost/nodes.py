@@ -35,7 +35,8 @@ vendor.devhost.burst          ``count``, ``kind`` (``log`` or ``chunk``),       
                               ``size``: characters in each message
 ============================  ===================================================  ==============================
 
-The types of an evaluation are in :mod:`openwop.devhost.evals`.
+The types of an evaluation are in :mod:`openwop.devhost.evals`, and the one of a workflow that is a Python function in
+:mod:`openwop.devhost.functions`.
 
 Every type also understands ``writes``: a list of ``{channel, value}`` that is written when the node completes
 (``output`` in a template is the node's own), and ``outputVariable``: the workflow variable that takes the
@@ -50,6 +51,7 @@ from openwop.devhost import evals
 from openwop.devhost.context import Behaviour, NodeContext
 from openwop.devhost.errors import NodeFailure
 from openwop.devhost.expressions import ExpressionError, evaluate
+from openwop.devhost.functions import FUNCTION_TYPE, call_function
 from openwop.devhost.graph import scope_of
 from openwop.devhost.interrupts import GRANTING, approval_data, clarification_data, external_event_data
 from openwop.devhost.json_values import JsonObject, is_object
@@ -234,6 +236,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "core.subWorkflow": sub_workflow,
     "vendor.devhost.artifact": artifact,
     "vendor.devhost.burst": burst,
+    FUNCTION_TYPE: call_function,
     **evals.BEHAVIOURS,
 }
 

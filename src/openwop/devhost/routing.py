@@ -143,6 +143,11 @@ class RawRoute(BaseRoute):
             return Match.NONE, {}
         return Match.FULL, {"path_params": {name: unquote(text) for name, text in match.groupdict().items()}}
 
+    @property
+    def operations(self) -> tuple[Operation, ...]:
+        """The operations of this path."""
+        return tuple(self._operations.values())
+
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request."""
         request = Request(scope, receive)

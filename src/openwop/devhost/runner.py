@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any, Protocol
 
 from openwop.devhost.clock import Clock, Signal, Timer, milliseconds, sleep, timestamp, wait_any
@@ -48,6 +48,7 @@ class Surroundings(Protocol):
 
     clock: Clock
     store: RunStore
+    functions: dict[str, Callable[[Any], Awaitable[Any]]]
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Run a coroutine as a task that the host owns."""
@@ -88,6 +89,7 @@ class RunController:
         self.cancelling = False
         self.replaying = False
         self.annotations: list[JsonObject] = []
+        self.functions = host.functions
         self._host = host
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._answers: dict[str, asyncio.Future[Any]] = {}
@@ -347,13 +349,13 @@ class RunController:
             message = f"Nobody answered node {entry.node_id} in time."
             future.set_exception(NodeFailure("interrupt_timeout", message, retryable=False))
 
-    def child(self, node_id: str, workflow_id: str, inputs: JsonObject) -> ChildRun:
-        """Start a child run, or find the one that the node had started before."""
-        known = self.state.nodes[node_id].child_run_id
-        if known is not None:
-            child = self._host.controller(known)
+    def child(self, node_id: str, index: int, workflow_id: str, inputs: JsonObject) -> ChildRun:
+        """Start a node's child run number ``index``, or find the one that the node had started before."""
+        known = self.state.nodes[node_id].children
+        if index < len(known):
+            child = self._host.controller(known[index])
             if child is None:
-                raise NodeFailure("sub_workflow_unavailable", f"The child run {known} is gone.")
+                raise NodeFailure("sub_workflow_unavailable", f"The child run {known[index]} is gone.")
         else:
             child = self._host.start_child(self, node_id, workflow_id, inputs)
             payload = {

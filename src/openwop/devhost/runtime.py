@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -45,6 +45,8 @@ class Runtime:
         closing: Latched when the host shuts down, so that streams and polls end.
         evaluations: The suites that agents can be evaluated with.
         audit: Who changed what.
+        functions: What the node of each workflow that is written in Python calls. They are looked up by the workflow's
+            id when the node runs, because a run that is read from a store has nothing but JSON.
         host_id: The host's name for itself, in what it says of where runs come from.
     """
 
@@ -63,6 +65,7 @@ class Runtime:
         self.store = store
         self.limits = limits
         self.workflows: dict[str, Workflow] = {}
+        self.functions: dict[str, Callable[[Any], Awaitable[Any]]] = {}
         self.triggers = Triggers()
         self._workspaces: dict[str | None, Workspace] = {}
         self._content: dict[str | None, Content] = {None: Content(clock)}
@@ -79,14 +82,23 @@ class Runtime:
 
     # -- workflows ----------------------------------------------------------------------------
 
-    def add_workflow(self, document: JsonObject) -> Workflow:
+    def add_workflow(
+        self, document: JsonObject, function: Callable[[Any], Awaitable[Any]] | None = None
+    ) -> Workflow:
         """Take a workflow definition, in the place of one with the same id.
+
+        Args:
+            document: The definition.
+            function: What its node calls, when it is written in Python.
 
         Raises:
             WorkflowDefinitionError: The definition breaks a rule.
         """
         workflow = parse_workflow(document, KNOWN_TYPES)
         self.workflows[workflow.id] = workflow
+        self.functions.pop(workflow.id, None)
+        if function is not None:
+            self.functions[workflow.id] = function
         return workflow
 
     # -- what tenants keep --------------------------------------------------------------------

@@ -30,6 +30,13 @@ AsgiApp = Callable[
 MAX_BUFFERED_BYTES = 64 * 1024
 LEAVE_SECONDS = 5.0
 
+#: In the scope's extensions of a request that came without a socket.
+IN_PROCESS = "openwop.in_process"
+
+
+class ConnectionDropped(Exception):
+    """Raised by an application that breaks off its answer on purpose, after the head: no fault of its own."""
+
 
 class InProcessTransport(httpx.AsyncBaseTransport):
     """Serves requests from an ASGI application.
@@ -54,6 +61,7 @@ class InProcessTransport(httpx.AsyncBaseTransport):
         Raises:
             httpx.ReadTimeout: The application was silent for longer than the request's read timeout.
             httpx.RemoteProtocolError: The application ended without a response.
+            httpx.ReadError: The application reset the connection, with a ``ConnectionResetError``.
         """
         exchange = _Exchange(request, self._max_buffered_bytes, self._exchanges.discard)
         self._exchanges.add(exchange)
@@ -118,7 +126,7 @@ class _Exchange:
             await app(self._scope(), self._receive, self._send)
         except Exception as error:
             self._failure = error
-            if not self._left.is_set():
+            if not self._left.is_set() and not isinstance(error, (ConnectionDropped, ConnectionResetError)):
                 logger.error("the application broke", exc_info=error)
         finally:
             self._ended = True
@@ -141,7 +149,7 @@ class _Exchange:
             "headers": [(name.lower(), value) for name, value in request.headers.raw],
             "server": (request.url.host, request.url.port),
             "client": ("127.0.0.1", 0),
-            "extensions": {},
+            "extensions": {IN_PROCESS: True},
         }
 
     async def _receive(self) -> AsgiMessage:
@@ -210,8 +218,12 @@ class _Exchange:
                 "the application was silent for too long", request=self._request
             ) from None
 
-    def _broken(self, message: str) -> httpx.RemoteProtocolError:
-        error = httpx.RemoteProtocolError(message, request=self._request)
+    def _broken(self, message: str) -> httpx.TransportError:
+        error: httpx.TransportError
+        if isinstance(self._failure, ConnectionResetError):
+            error = httpx.ReadError("the connection was reset", request=self._request)
+        else:
+            error = httpx.RemoteProtocolError(message, request=self._request)
         error.__cause__ = self._failure
         return error
 
