@@ -19,6 +19,7 @@ try:
     from openwop.devhost.host import DEFAULT_API_KEY, DevHost
     from openwop.devhost.options import Limits
     from openwop.devhost.transport import InProcessTransport
+    from openwop.devhost.virtual_time import VirtualClock
 except ModuleNotFoundError as error:
     if error.name not in ("cryptography", "starlette", "uvicorn", "yaml"):
         raise
@@ -32,5 +33,6 @@ __all__ = [
     "HostError",
     "InProcessTransport",
     "Limits",
+    "VirtualClock",
     "WorkflowDefinitionError",
 ]

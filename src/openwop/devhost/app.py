@@ -43,6 +43,7 @@ from openwop.devhost.routing import (
     answer,
     raw_path,
 )
+from openwop.devhost.virtual_time import outside
 from openwop.devhost.webhooks import Webhooks
 
 logger = logging.getLogger("openwop.devhost")
@@ -133,7 +134,8 @@ class _Meta:
     async def openapi(self, call: Call) -> Reply:
         """``GET /v1/openapi.json``: the project's own document."""
         if self._openapi is None:
-            self._openapi = await asyncio.to_thread(read_openapi)
+            with outside(call.runtime.clock):
+                self._openapi = await asyncio.to_thread(read_openapi)
         if self._openapi is None:
             raise HostError(503, "service_unavailable", "This build has no OpenAPI document.")
         return Reply(200, self._openapi, {"cache-control": f"public, max-age={self._max_age_s}"})

@@ -15,7 +15,7 @@ from openwop.devhost.interrupts import announcement, request, resolution
 from openwop.devhost.json_values import JsonObject, is_number
 from openwop.devhost.records import Draft
 
-MAX_DELAY_MS = 86_400_000
+MAX_DELAY_MS = 2_592_000_000
 
 #: Filled in only when the node completes, because they may name its output.
 _LATE_KEYS = ("writes", "outputVariable")
@@ -96,7 +96,7 @@ class NodeContext:
         """Read a duration, from the input port of that name or else from the config.
 
         Raises:
-            NodeFailure: ``config_invalid``, when it is not a number from 0 to a day.
+            NodeFailure: ``config_invalid``, when it is not a number from 0 to thirty days.
         """
         value = self.inputs.get(name)
         value = self.config.get(name) if value is None else value

@@ -6,8 +6,9 @@ import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import httpx
 
@@ -28,6 +29,7 @@ from openwop.devhost.runtime import DEFAULT_TOKEN_LIFETIME_S, Runtime, new_run_i
 from openwop.devhost.samples import sample_workflows
 from openwop.devhost.store import MemoryStore, RunStore
 from openwop.devhost.transport import InProcessTransport
+from openwop.devhost.virtual_time import VirtualClock
 from openwop.devhost.webhooks import Webhooks
 from openwop.devhost.workspace import add_sample_file
 
@@ -53,7 +55,10 @@ class DevHost:
             agents, tools and prompts at all.
         keepalive_s: After how many seconds of silence a stream sends a comment.
         limits: The host's ceilings.
-        clock: Where it gets its time from.
+        clock: Where it gets its time from: the machine when absent; ``"virtual"`` for a clock that only
+            :meth:`advance` moves; ``"autojump"`` for one that also moves by itself, to whatever is due next, when
+            somebody waits for the host and nothing else happens; or a
+            :class:`~openwop.devhost.VirtualClock`.
         store: Where it keeps runs.
         run_ids: Gives each run its id.
         capabilities: Laid over the discovery document, object by object.
@@ -78,7 +83,7 @@ class DevHost:
         samples: bool = True,
         keepalive_s: float = 15.0,
         limits: Limits | None = None,
-        clock: Clock | None = None,
+        clock: Clock | Literal["virtual", "autojump"] | None = None,
         store: RunStore | None = None,
         run_ids: Callable[[], str] = new_run_id,
         capabilities: Mapping[str, Any] | None = None,
@@ -91,7 +96,7 @@ class DevHost:
         self.api_key = keys.first().key
         self.runtime = Runtime(
             keys=keys,
-            clock=clock or SystemClock(),
+            clock=_clock(clock),
             store=store or MemoryStore(),
             limits=limits or Limits(),
             token_secret=secrets.token_bytes(32),
@@ -133,6 +138,9 @@ class DevHost:
         if self._loop is not None:
             raise RuntimeError("A DevHost is entered once; create another one.")
         self._loop = asyncio.get_running_loop()
+        clock = self.runtime.clock
+        if isinstance(clock, VirtualClock) and clock.autojump_threshold_s is not None:
+            self.runtime.spawn(clock.jump_when_idle(lambda: self._requests > 0), "autojump")
         return self
 
     async def __aexit__(
@@ -147,6 +155,39 @@ class DevHost:
         if self._requests:  # streams have been told to end, and do, unless their reader does not read
             await wait_any([self._idle], SystemClock(), CLOSE_SECONDS)
         await self._clients.aclose()
+
+    async def advance(
+        self,
+        *,
+        days: float = 0,
+        hours: float = 0,
+        minutes: float = 0,
+        seconds: float = 0,
+        milliseconds: float = 0,
+    ) -> datetime:
+        """Let time pass on the host's virtual clock, and all that happens in it; see ``VirtualClock.advance``.
+
+        Without arguments, everything happens that needs no time to pass.
+
+        Returns:
+            What time it is then on the host.
+
+        Raises:
+            RuntimeError: The host runs on another clock.
+
+        Example::
+
+            async with DevHost(clock="virtual") as host, host.client() as client:
+                run = await client.start("openwop-approval")
+                await host.advance(days=3)
+        """
+        self._check_loop()
+        clock = self.runtime.clock
+        if not isinstance(clock, VirtualClock):
+            raise RuntimeError('Only a virtual clock can be moved: DevHost(clock="virtual").')
+        return await clock.advance(
+            days=days, hours=hours, minutes=minutes, seconds=seconds, milliseconds=milliseconds
+        )
 
     def _check_loop(self) -> None:
         if self._loop is None:
@@ -243,13 +284,18 @@ class DevHost:
     async def app(self, scope: Any, receive: Any, send: Any) -> None:
         """The ASGI application, for the event loop that the host was entered in."""
         self._check_loop()
-        self._requests += 1
+        self._count_requests(1)
         try:
             await self._app(scope, receive, send)
         finally:
-            self._requests -= 1
+            self._count_requests(-1)
             if self._requests == 0:
                 self._idle.notify()
+
+    def _count_requests(self, change: int) -> None:
+        self._requests += change
+        if isinstance(clock := self.runtime.clock, VirtualClock):
+            clock.notice()
 
     def transport(self) -> InProcessTransport:
         """Return an httpx transport that reaches the host without a socket; streams really stream."""
@@ -300,3 +346,13 @@ class DevHost:
         server = LoopServer(self.app, listener)
         async with server:
             yield f"http://{host}:{listener.getsockname()[1]}"
+
+
+def _clock(given: Clock | str | None) -> Clock:
+    if given is None:
+        return SystemClock()
+    if not isinstance(given, str):
+        return given
+    if given not in ("virtual", "autojump"):
+        raise ValueError(f'a clock is "virtual", "autojump" or an object, not {given!r}')
+    return VirtualClock(autojump_threshold_s=0.0 if given == "autojump" else None)

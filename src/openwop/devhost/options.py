@@ -53,7 +53,7 @@ class Limits:
 
     Attributes:
         max_node_executions: The ceiling, and the default, of ``recursionLimit``.
-        max_run_duration_ms: The ceiling, and the default, of ``runTimeoutMs``.
+        max_run_duration_ms: The ceiling, and the default, of ``runTimeoutMs``; thirty days, for those who wait.
         max_request_bytes: The largest request body.
         max_bulk_cancel: The most ids in one bulk cancel.
         poll_page_size: The most events in one poll answer.
@@ -65,7 +65,7 @@ class Limits:
     """
 
     max_node_executions: int = 1000
-    max_run_duration_ms: int = 86_400_000
+    max_run_duration_ms: int = 2_592_000_000
     max_request_bytes: int = 1_048_576
     max_bulk_cancel: int = 100
     poll_page_size: int = 1000
