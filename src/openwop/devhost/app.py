@@ -30,6 +30,7 @@ from openwop.devhost import (
     api_triggers,
     api_webhooks,
     api_workspace,
+    external_events,
 )
 from openwop.devhost.catalogs import Catalogs
 from openwop.devhost.errors import HostError
@@ -85,6 +86,7 @@ def create_app(
         *api_runs.OPERATIONS,
         *api_events.operations(keepalive_s),
         *api_interrupts.OPERATIONS,
+        *external_events.OPERATIONS,
         *api_workspace.OPERATIONS,
         *api_content.OPERATIONS,
         *api_triggers.OPERATIONS,

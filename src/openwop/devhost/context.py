@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from openwop.devhost.clock import Clock, Signal, sleep, wait_any
+from openwop.devhost.conversations import PASSING, completed, passing, told
 from openwop.devhost.definition import Node
 from openwop.devhost.engine import RunState, interrupt_id_of
 from openwop.devhost.errors import NodeFailure
@@ -131,14 +132,22 @@ class NodeContext:
         self._asked += 1
         interrupt_id = interrupt_id_of(key)
         known = self.state.interrupts.get(interrupt_id)
+        payload = known.request if known else request(kind, key, completed(self.state, kind, data), config)
+        kind, data, now = payload["kind"], payload["data"], self._run.clock.time()
+        if kind in PASSING:
+            await self.emit(*passing(self.state, self.node.id, interrupt_id, payload, known, now))
+            return None
         if known is not None and known.status == "resolved":
-            missing = resolution(known, known.resume_value, self.state.record.principal, known.requested_at)
-            await self.emit(*missing)
-            return known.resume_value
-        payload = known.request if known is not None else request(kind, key, data, config)
-        await self._run.gate()
-        self._run.append(announcement(self.node.id, interrupt_id, payload, known))
-        return await self._run.answer(interrupt_id)
+            answer = known.resume_value
+            await self.emit(*resolution(known, answer, self.state.record.principal, known.requested_at))
+        else:
+            await self._run.gate()
+            self._run.append(announcement(self.node.id, interrupt_id, payload, known))
+            answer = await self._run.answer(interrupt_id)
+        drafts = told(self.state, self.node.id, kind, data, answer, self._run.clock.time())
+        if drafts:
+            await self.emit(*drafts)
+        return answer
 
     async def child(self, workflow_id: str, inputs: JsonObject, *, wait: bool) -> RunState:
         """Start a child run and, with ``wait``, stay until it has ended."""

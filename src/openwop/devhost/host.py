@@ -19,6 +19,7 @@ from openwop.devhost.clock import Clock, Signal, SystemClock, wait_any
 from openwop.devhost.content import add_sample_page
 from openwop.devhost.discovery import discovery_document
 from openwop.devhost.evals import sample_evaluations
+from openwop.devhost.external_events import send_event
 from openwop.devhost.idempotency import IdempotencyCache
 from openwop.devhost.json_values import JsonObject, merge_deeply
 from openwop.devhost.options import Limits
@@ -278,6 +279,32 @@ class DevHost:
             LookupError: The node does not wait for anything.
         """
         return self.runtime.interrupt_token(run_id, node_id, intent=intent, expires_in_s=expires_in_s)[0]
+
+    def send_event(
+        self,
+        event_type: str,
+        payload: Any = None,
+        *,
+        correlation: Mapping[str, Any] | None = None,
+        event_id: str | None = None,
+    ) -> list[str]:
+        """Give an event from outside to the runs that wait for it; return their ids.
+
+        Args:
+            event_type: Its type.
+            payload: What it says, as JSON.
+            correlation: What it is about: a run is meant whose question asks for nothing else than is here.
+            event_id: With an id, sending it again changes nothing and gives the same runs.
+
+        Raises:
+            HostError: No run waits for it, or none any more.
+
+        Example::
+
+            host.send_event("payment.settled", {"paid": True}, correlation={"correlationId": "order-1"})
+        """
+        runs = send_event(self.runtime, event_type, payload, dict(correlation or {}), event_id)
+        return [run.record.run_id for run in runs]
 
     # -- how it is reached --------------------------------------------------------------------------
 

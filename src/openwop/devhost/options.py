@@ -23,6 +23,7 @@ _CONFIGURABLE: JsonObject = {
         "maxTokens": {"type": "integer", "minimum": 1},
         "promptOverrides": {"type": "object", "additionalProperties": {"type": "string"}},
         "runTimeoutMs": {"type": "number", "exclusiveMinimum": 0},
+        "escalationThreshold": {"type": "number", "minimum": 0, "maximum": 1},
         "mockProvider": {
             "type": "object",
             "required": ["id"],
