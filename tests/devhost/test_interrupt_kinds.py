@@ -171,6 +171,23 @@ async def test_a_decision_below_the_threshold_is_ratified_by_somebody(
     assert log.index("agent.decided") < (log.index("node.suspended") if asks else len(log))
 
 
+async def test_a_decision_is_told_once_wherever_its_run_is_forked(
+    host: DevHost, client: AsyncOpenwopClient
+) -> None:
+    """We chose it: what inherited history has is not told again."""
+    run = await asking(host, client, "openwop-low-confidence")
+    await run.respond({"kind": "terminate"})
+    await host.advance()
+    whole = await types(client, run)
+    for cut in range(1, len(whole)):
+        fork = await run.fork(mode="branch", from_seq=cut)
+        await host.advance()
+        if not (await fork.snapshot()).is_terminal:
+            await fork.respond({"kind": "terminate"})
+        await host.advance()
+        assert await types(client, fork) == whole
+
+
 # -- everything else --------------------------------------------------------------------------------------
 
 

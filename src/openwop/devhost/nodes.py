@@ -152,7 +152,7 @@ async def conversation(context: NodeContext) -> JsonObject:
     """Talk with somebody, a turn for each prompt."""
     config = context.config
     identity: JsonObject = {"conversationId": conversation_id(context.state, context.node.id)}
-    opening = {name: config[name] for name in ("title", "initialPrompt") if name in config}
+    opening: JsonObject = {name: config[name] for name in ("title", "initialPrompt") if name in config}
     await context.interrupt("conversation.start", {**identity, **opening}, {})
     prompts = config.get("prompts") or [config.get("prompt", "What would you like to say?")]
     schema = {"outcomeSchema": config["outcomeSchema"]} if "outcomeSchema" in config else {}
