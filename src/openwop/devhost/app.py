@@ -66,7 +66,6 @@ def create_app(
     discovery: Callable[[], JsonObject],
     discovery_max_age_s: int = 300,
     webhooks: Webhooks,
-    allow_loopback_webhooks: bool = False,
 ) -> Starlette:
     """Build the application.
 
@@ -77,7 +76,6 @@ def create_app(
         discovery: Gives the current discovery document.
         discovery_max_age_s: How long clients may keep that document.
         webhooks: Whoever is told of events.
-        allow_loopback_webhooks: Whether receivers on this machine may be registered.
     """
     meta = _Meta(discovery, discovery_max_age_s)
     operations = (
@@ -92,7 +90,7 @@ def create_app(
         *api_triggers.OPERATIONS,
         *api_a2a.OPERATIONS,
         *api_packs.operations(),
-        *api_webhooks.operations(webhooks, allow_loopback=allow_loopback_webhooks),
+        *api_webhooks.operations(webhooks),
         *api_agents.operations(catalogs),
         *api_tools.operations(catalogs),
         *api_prompts.operations(catalogs),

@@ -14,6 +14,7 @@ import httpx
 
 from openwop.devhost.access import ApiKey, KeyRing
 from openwop.devhost.app import create_app
+from openwop.devhost.callbacks import Callbacks
 from openwop.devhost.catalogs import Catalogs
 from openwop.devhost.clock import Clock, Signal, SystemClock, wait_any
 from openwop.devhost.content import add_sample_page
@@ -29,7 +30,7 @@ from openwop.devhost.runner import RunController
 from openwop.devhost.runtime import DEFAULT_TOKEN_LIFETIME_S, Runtime, new_run_id
 from openwop.devhost.samples import sample_workflows
 from openwop.devhost.store import MemoryStore, RunStore
-from openwop.devhost.transport import InProcessTransport
+from openwop.devhost.transport import AsgiApp, InProcessTransport
 from openwop.devhost.virtual_time import VirtualClock
 from openwop.devhost.webhooks import Webhooks
 from openwop.devhost.workspace import add_sample_file
@@ -65,10 +66,14 @@ class DevHost:
         capabilities: Laid over the discovery document, object by object.
         discovery_max_age_s: How many seconds clients may keep the discovery document.
         min_client_version: Refuse clients that call themselves older, with 426.
-        allow_loopback_webhooks: Deliver webhooks to this machine too, with http as well. Into other private
-            networks nothing is ever delivered.
+        allow_loopback_webhooks: Deliver webhooks and callbacks to this machine too, with http as well. Into other
+            private networks nothing is ever delivered.
         intercept: Called with the operation's name and the request before each operation; a response that it
             returns is sent in the operation's place.
+
+    Attributes:
+        runtime: Its workflows and its runs.
+        webhooks: The subscriptions, with what became of their deliveries; ``webhooks.copies = 2`` sends each twice.
 
     Example::
 
@@ -95,12 +100,15 @@ class DevHost:
     ) -> None:
         keys = KeyRing(api_keys)
         self.api_key = keys.first().key
+        time = _clock(clock)
+        self._courier = Courier(allow_loopback=allow_loopback_webhooks, clock=time)
         self.runtime = Runtime(
             keys=keys,
-            clock=_clock(clock),
+            clock=time,
             store=store or MemoryStore(),
             limits=limits or Limits(),
             token_secret=secrets.token_bytes(32),
+            receiver_problem=self._courier.problem,
             run_ids=run_ids,
         )
         self.capabilities: JsonObject = dict(capabilities or {})
@@ -108,17 +116,16 @@ class DevHost:
         self._services = Services(
             self.runtime, IdempotencyCache(self.runtime.clock), min_client_version, intercept
         )
-        courier = Courier(allow_loopback=allow_loopback_webhooks)
-        webhooks = Webhooks(self.runtime.clock, self.runtime.spawn, courier)
-        self.runtime.listeners.append(webhooks.publish)
+        self.webhooks = Webhooks(time, self.runtime.spawn, self._courier)
+        callbacks = Callbacks(time, self.runtime.spawn, self._courier, self.runtime.interrupt_token)
+        self.runtime.listeners += [self.webhooks.publish, callbacks.publish]
         self._app = create_app(
             self._services,
             Catalogs(self.runtime.clock, samples=samples),
             keepalive_s=keepalive_s,
             discovery=self.discovery,
             discovery_max_age_s=discovery_max_age_s,
-            webhooks=webhooks,
-            allow_loopback_webhooks=allow_loopback_webhooks,
+            webhooks=self.webhooks,
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._requests = 0
@@ -279,6 +286,23 @@ class DevHost:
             LookupError: The node does not wait for anything.
         """
         return self.runtime.interrupt_token(run_id, node_id, intent=intent, expires_in_s=expires_in_s)[0]
+
+    def add_receiver(self, base_url: str, app: AsgiApp) -> None:
+        """Have webhooks and callbacks to a made-up address delivered to an ASGI application in this process.
+
+        Args:
+            base_url: Its scheme and host, such as ``https://receiver.example``; nobody has to own that name.
+            app: Called in the host's event loop; FastAPI, Starlette and others make one.
+
+        Raises:
+            ValueError: The base URL is no absolute http or https URL.
+
+        Example::
+
+            host.add_receiver("https://receiver.example", my_fastapi_app)
+            hook = await client.webhooks.register("https://receiver.example/hook", ["run.completed"])
+        """
+        self._courier.serve(base_url, app)
 
     def send_event(
         self,

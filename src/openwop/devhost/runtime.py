@@ -45,6 +45,7 @@ class Runtime:
         closing: Latched when the host shuts down, so that streams and polls end.
         evaluations: The suites that agents can be evaluated with.
         audit: Who changed what.
+        receiver_problem: Says why nothing is ever delivered to a URL, or returns None.
         host_id: The host's name for itself, in what it says of where runs come from.
     """
 
@@ -56,12 +57,14 @@ class Runtime:
         store: RunStore,
         limits: Limits,
         token_secret: bytes,
+        receiver_problem: Callable[[str], str | None],
         run_ids: Callable[[], str] = new_run_id,
     ) -> None:
         self.keys = keys
         self.clock = clock
         self.store = store
         self.limits = limits
+        self.receiver_problem = receiver_problem
         self.workflows: dict[str, Workflow] = {}
         self.triggers = Triggers()
         self._workspaces: dict[str | None, Workspace] = {}
