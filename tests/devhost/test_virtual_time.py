@@ -186,6 +186,17 @@ async def test_a_long_poll_waits_for_the_host_s_time(host: DevHost, client: Asyn
     assert (await poll).events == []
 
 
+async def test_what_a_long_run_waits_for_is_known_without_waiting_for_time(
+    host: DevHost, client: AsyncOpenwopClient
+) -> None:
+    """We chose it: the host says where its log ends, so nobody has to wait for nothing more to come."""
+    nodes = [node("burst", "vendor.devhost.burst", config={"count": 300}), node("gate", "core.approval")]
+    host.add_workflow(workflow("long", nodes=nodes, edges=[("burst", "gate")]))
+    run = await client.start("long")
+    await host.advance()
+    assert [interrupt.node_id for interrupt in await run.interrupts()] == ["gate"]
+
+
 async def test_a_run_may_wait_thirty_days_for_somebody(host: DevHost, client: AsyncOpenwopClient) -> None:
     """We chose it: the limit of a run without one of its own, told in discovery."""
     run = await client.start("patient")

@@ -94,7 +94,8 @@ def _page(run: RunController, position: int, limit: int) -> JsonObject:
     """Return a page of the log; it is complete when the run has ended and the page holds the log's end."""
     events = run.read(position, limit)
     end = run.state.terminal and position + len(events) >= run.state.next_sequence
-    return {"events": [public_document(run.record, event) for event in events], "isComplete": end}
+    documents = [public_document(run.record, event) for event in events]
+    return {"events": documents, "isComplete": end, "lastEventSeq": run.state.last_sequence}
 
 
 def _wants_stream(accept: str | None) -> bool:
