@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from devhost.kit import PATIENCE, Api
+from devhost.kit import PATIENCE, Api, refusal
 from openwop import AsyncOpenwopClient, GoneError, RunFailedError
 from openwop.devhost import DevHost, VirtualClock
 from openwop.devhost.builder import node, workflow
@@ -229,6 +229,27 @@ async def test_time_stands_still_while_the_host_waits_for_the_outside(clock: Vir
     gate.set()
     await asyncio.gather(delivery, move)
     assert told == ["delivered", "due"]
+
+
+async def test_time_is_moved_over_the_wire_too(host: DevHost) -> None:
+    """We chose it: a seam for a blocking client, whose host is in another thread or process."""
+    url = "/v1/host/sample/test/clock"
+    host.add_api_key("hk_live")
+    async with host.serve() as base_url, AsyncOpenwopClient(base_url, host.api_key) as client:
+        run = await client.start("boss")
+        answer = await client.request("POST", url, json={"advanceMs": 3 * DAY_MS})
+        assert answer == {"now": "2030-01-04T00:00:00.000Z"}
+        assert (await run.snapshot()).status == "failed"
+    http = host.http_client()
+    for key, body, wanted in [
+        ("hk_live", {"advanceMs": 1}, (403, "forbidden")),
+        (host.api_key, {"advanceMs": -1}, (400, "validation_error")),
+    ]:
+        answer = await http.post(url, json=body, headers={"authorization": f"Bearer {key}"})
+        assert refusal(answer) == wanted
+    async with DevHost() as real:
+        answer = await real.http_client().post(url, json={"advanceMs": 1})
+        assert refusal(answer) == (400, "validation_error")
 
 
 async def test_a_clock_that_cannot_be_moved_says_so() -> None:
