@@ -268,7 +268,6 @@ def _family(parent: str, child: str) -> list[JsonObject]:
 
 def _conformance() -> list[JsonObject]:
     questions = [{"id": "q1", "question": "Which way?"}]
-    correlation = {"correlationId": "{{inputs.correlationId ?? 'conformance'}}"}
     return [
         workflow("conformance-noop", nodes=[node("noop", "core.noop")]),
         workflow("conformance-delay", nodes=[_delay("delay", 200)], description="Inputs: delayMs."),
@@ -285,6 +284,29 @@ def _conformance() -> list[JsonObject]:
             nodes=[node("ask", "core.clarification", config={"questions": questions})],
         ),
         workflow("conformance-failure", nodes=[_failing("fail")]),
+        workflow("conformance-stream-text", nodes=[_model("write")]),
+        *_family("conformance-subworkflow-parent", "conformance-subworkflow-child"),
+        workflow(
+            "conformance-cap-breach",
+            description="Three nodes, for a recursionLimit below three.",
+            nodes=[node(name, "core.noop") for name in ("one", "two", "three")],
+            edges=[("one", "two"), ("two", "three")],
+        ),
+        workflow(
+            "conformance-run-duration-breach",
+            description="Takes long, for a runTimeoutMs that is short.",
+            nodes=[_delay("delay", 30_000)],
+        ),
+        workflow(
+            "conformance-identity", nodes=[node("same", "core.identity", inputs={"value": _whole_input()})]
+        ),
+    ]
+
+
+def _interrupting() -> list[JsonObject]:
+    """The fixtures of the interrupt profiles."""
+    correlation = {"correlationId": "{{inputs.correlationId ?? 'conformance'}}"}
+    return [
         workflow(
             "conformance-interrupt-external-event",
             nodes=[
@@ -328,22 +350,6 @@ def _conformance() -> list[JsonObject]:
                 )
             ],
         ),
-        workflow("conformance-stream-text", nodes=[_model("write")]),
-        *_family("conformance-subworkflow-parent", "conformance-subworkflow-child"),
-        workflow(
-            "conformance-cap-breach",
-            description="Three nodes, for a recursionLimit below three.",
-            nodes=[node(name, "core.noop") for name in ("one", "two", "three")],
-            edges=[("one", "two"), ("two", "three")],
-        ),
-        workflow(
-            "conformance-run-duration-breach",
-            description="Takes long, for a runTimeoutMs that is short.",
-            nodes=[_delay("delay", 30_000)],
-        ),
-        workflow(
-            "conformance-identity", nodes=[node("same", "core.identity", inputs={"value": _whole_input()})]
-        ),
     ]
 
 
@@ -353,4 +359,4 @@ def _whole_input() -> JsonObject:
 
 def sample_workflows() -> list[JsonObject]:
     """Return the definitions of all samples and fixtures."""
-    return [*_shown(), *_conformance()]
+    return [*_shown(), *_conformance(), *_interrupting()]
