@@ -241,6 +241,7 @@ async def test_a_breaker_opens_for_an_hour_to_the_second() -> None:
 # -- duplicates -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.duty("G.109")
 async def test_every_delivery_comes_twice_when_a_test_wants_that(
     host: DevHost, client: AsyncOpenwopClient, receiver: Receiver
 ) -> None:

@@ -63,6 +63,7 @@ async def types(client: AsyncOpenwopClient, run: AsyncRun) -> list[str]:
 # -- conversations ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.duty("F.99")
 async def test_a_conversation_has_a_wait_for_each_turn(host: DevHost, client: AsyncOpenwopClient) -> None:
     """The protocol has the status, the schema of each turn and the three events under one id."""
     run = await asking(host, client, "openwop-conversation")
@@ -327,6 +328,7 @@ async def test_a_token_does_not_outlive_its_question(host: DevHost, client: Asyn
 # -- races ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.duty("F.102")
 async def test_of_answers_by_node_and_by_token_at_once_exactly_one_wins(
     host: DevHost, client: AsyncOpenwopClient
 ) -> None:
@@ -395,6 +397,9 @@ async def test_an_answer_that_comes_with_a_cancel_is_taken_or_refused(
 # -- who may answer ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.duty("F.95")
+@pytest.mark.duty("F.96")
+@pytest.mark.duty("F.100")
 async def test_only_an_approver_who_is_known_by_name_may_decide_and_only_under_that_name() -> None:
     """The protocol leaves it to the host, and demands 401 and 403 of one that checks; the run stays suspended."""
     keys = [
@@ -513,6 +518,7 @@ async def test_an_event_that_is_delivered_again_is_no_error_and_another_one_is(
 # -- parents and children ---------------------------------------------------------------------------------
 
 
+@pytest.mark.duty("F.102")
 async def test_a_cancelled_parent_takes_its_child_s_question_with_it(
     host: DevHost, client: AsyncOpenwopClient
 ) -> None:
