@@ -252,6 +252,23 @@ async def test_time_is_moved_over_the_wire_too(host: DevHost) -> None:
         assert refusal(answer) == (400, "validation_error")
 
 
+async def test_what_never_comes_to_rest_is_named(
+    clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """We chose it: a task that asks again and again instead of waiting would stop time for ever."""
+    monkeypatch.setattr("openwop.devhost.virtual_time.SETTLE_SECONDS", 0.02)
+
+    async def restless() -> None:
+        while True:  # noqa: ASYNC110 - this is what is wrong with it
+            await asyncio.sleep(0)
+
+    task = asyncio.get_running_loop().create_task(restless(), name="my poll")
+    with pytest.raises(RuntimeError, match=r"does not come to rest: my poll$"):
+        await clock.advance(days=1)
+    task.cancel()
+    assert await clock.advance(days=1) == START + timedelta(days=1)
+
+
 async def test_a_clock_that_cannot_be_moved_says_so() -> None:
     """We chose it: a test that forgot the virtual clock learns it at once."""
     async with DevHost() as host:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
@@ -29,6 +29,8 @@ _MICROSECOND = timedelta(microseconds=1)
 _QUIET_ROUNDS = 10
 """How often in a row the loop has to be found with nothing to do: callbacks that are no tasks, and sockets of this very
 loop, need a few rounds to pass something on."""
+SETTLE_SECONDS = 30.0
+"""How many real seconds the rest of the event loop may take until nothing is left but to wait for time."""
 _SYSTEM = SystemClock()
 _SETTLING: WeakSet[asyncio.Task[Any]] = WeakSet()
 """Tasks that themselves only look whether the others have nothing to do."""
@@ -207,17 +209,32 @@ class VirtualClock:
         """Wait until nothing is left that can happen without time passing.
 
         Every other task of the event loop then waits, and not for the host's own work outside of it.
+
+        Raises:
+            RuntimeError: After :data:`SETTLE_SECONDS` there is still something, which it names.
         """
+        try:
+            async with asyncio.timeout(SETTLE_SECONDS):
+                await self._quiet()
+        except TimeoutError:
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            busy = sorted(task.get_name() for task in others if _can_go_on(task))
+            if self.work.going_on:
+                busy.append("deliveries")
+            message = "time cannot move on, because the event loop does not come to rest"
+            raise RuntimeError(f"{message}: {', '.join(busy)}") from None
+
+    async def _quiet(self) -> None:
         this = asyncio.current_task()
         assert this is not None
         _SETTLING.add(this)
-        quiet = 0
+        rounds = 0
         try:
-            while quiet < _QUIET_ROUNDS:
+            while rounds < _QUIET_ROUNDS:
                 if self.work.going_on:
                     await wait_any([self.work.done], _SYSTEM)
                 await asyncio.sleep(0)
-                quiet = 0 if self.work.going_on or any(map(_can_go_on, asyncio.all_tasks())) else quiet + 1
+                rounds = 0 if self.work.going_on or _is_busy() else rounds + 1
         finally:
             _SETTLING.discard(this)
 
@@ -237,7 +254,7 @@ class VirtualClock:
                 await wait_any([self.news], _SYSTEM)
                 continue
             before = self._happened
-            await self.settle()
+            await self._quiet()
             if self.autojump_threshold_s:
                 await sleep(_SYSTEM, self.autojump_threshold_s)
             async with self._moving:
@@ -257,6 +274,17 @@ class VirtualClock:
                 return
             queue.call()
             await self.settle()
+
+
+def _is_busy() -> bool:
+    """Whether anybody else in the event loop can go on."""
+    # asyncio's own loops have a list of what is to be called in the next round; to look at all tasks takes far longer.
+    ready: Sized | None = getattr(asyncio.get_running_loop(), "_ready", None)
+    if ready is not None and not len(ready):
+        return False
+    if ready is not None and len(ready) >= len(_SETTLING):
+        return True
+    return any(map(_can_go_on, asyncio.all_tasks()))
 
 
 def _can_go_on(task: asyncio.Task[Any]) -> bool:
