@@ -469,6 +469,21 @@ async def test_an_event_finds_the_runs_that_wait_for_it(host: DevHost, client: A
     assert (await types(client, one)).count("interrupt.resolved") == 1
 
 
+async def test_an_event_is_not_taken_twice_by_a_run_that_waits_for_another_one_like_it(
+    host: DevHost, client: AsyncOpenwopClient
+) -> None:
+    """The protocol demands that an event counts once for what it is about; the next one has another id."""
+    config = {"eventType": "paid", "correlation": {"order": 7}}
+    nodes = [node(name, "core.externalEvent", config=config) for name in ("first", "second")]
+    host.add_workflow(workflow("twice", nodes=nodes, edges=[("first", "second")]))
+    run = await asking(host, client, "twice")
+    for event_id, waiting in [("e-1", ["second"]), ("e-1", ["second"]), ("e-2", [])]:
+        assert host.send_event("paid", 1, correlation={"order": 7}, event_id=event_id) == [run.id]
+        await host.advance()
+        assert [interrupt.node_id for interrupt in await run.interrupts()] == waiting
+    assert (await run.result()).status == "completed"
+
+
 async def test_an_event_is_taken_in_over_the_wire_as_well(host: DevHost, client: AsyncOpenwopClient) -> None:
     """We chose it: a seam for a host in another process, with the protocol's errors."""
     run = await asking(host, client, "openwop-external-event")

@@ -34,11 +34,11 @@ async def resolve_by_node(call: Call) -> Reply:
     """``POST /v1/runs/{runId}/interrupts/{nodeId}``."""
     run = call.runtime.visible_run(call.path["runId"], call.caller)
     node_id = call.path["nodeId"]
+    asked = [known for known in run.state.interrupts.values() if known.node_id == node_id]
+    if any(is_repeated(known, call.body["resumeValue"]) for known in asked):
+        return _resolution(run, node_id)
     entry = None if run.replaying else open_interrupt(run, node_id)
     if entry is None:
-        asked = [known for known in run.state.interrupts.values() if known.node_id == node_id]
-        if any(is_repeated(known, call.body["resumeValue"]) for known in asked):
-            return _resolution(run, node_id)
         if not asked or run.replaying:
             message = f"Node {node_id!r} does not wait for anything."
             raise HostError(404, "interrupt_not_found", message, details={"nodeId": node_id})

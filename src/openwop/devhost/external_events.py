@@ -52,8 +52,12 @@ def send_event(
     if event_id is not None:
         value["eventId"] = event_id
     asked = list(_asked(runtime.runs(key), event_type, correlation))
-    waiting = [(run, entry) for run, entry in asked if entry.status == "pending" and not run.cancelling]
-    taken = [run for run, entry in asked if is_repeated(entry, value)]
+    taken = list(dict.fromkeys(run for run, entry in asked if is_repeated(entry, value)))
+    waiting = [
+        (run, entry)
+        for run, entry in asked
+        if entry.status == "pending" and not run.cancelling and run not in taken
+    ]
     if not waiting and not taken:
         if asked:
             raise not_pending(asked[-1][1])
