@@ -6,7 +6,6 @@ import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -20,9 +19,9 @@ from openwop.devhost.clock import Clock, Signal, SystemClock, wait_any
 from openwop.devhost.content import add_sample_page
 from openwop.devhost.discovery import discovery_document
 from openwop.devhost.evals import sample_evaluations
-from openwop.devhost.external_events import send_event
 from openwop.devhost.idempotency import IdempotencyCache
 from openwop.devhost.json_values import JsonObject, merge_deeply
+from openwop.devhost.levers import Levers
 from openwop.devhost.options import Limits
 from openwop.devhost.receivers import Courier
 from openwop.devhost.routing import Interceptor, Services
@@ -30,8 +29,8 @@ from openwop.devhost.runner import RunController
 from openwop.devhost.runtime import DEFAULT_TOKEN_LIFETIME_S, Runtime, new_run_id
 from openwop.devhost.samples import sample_workflows
 from openwop.devhost.store import MemoryStore, RunStore
-from openwop.devhost.transport import AsgiApp, InProcessTransport
-from openwop.devhost.virtual_time import VirtualClock
+from openwop.devhost.transport import InProcessTransport
+from openwop.devhost.virtual_time import VirtualClock, clock_of
 from openwop.devhost.webhooks import Webhooks
 from openwop.devhost.workspace import add_sample_file
 
@@ -43,7 +42,7 @@ IN_PROCESS_URL = "http://devhost.invalid"
 CLOSE_SECONDS = 1.0
 
 
-class DevHost:
+class DevHost(Levers):
     """An OpenWOP host in memory.
 
     It belongs to the event loop in which it is entered: its runs execute there, and :meth:`client` and
@@ -100,7 +99,7 @@ class DevHost:
     ) -> None:
         keys = KeyRing(api_keys)
         self.api_key = keys.first().key
-        time = _clock(clock)
+        time = clock_of(clock)
         self._courier = Courier(allow_loopback=allow_loopback_webhooks, clock=time)
         self.runtime = Runtime(
             keys=keys,
@@ -163,39 +162,6 @@ class DevHost:
         if self._requests:  # streams have been told to end, and do, unless their reader does not read
             await wait_any([self._idle], SystemClock(), CLOSE_SECONDS)
         await self._clients.aclose()
-
-    async def advance(
-        self,
-        *,
-        days: float = 0,
-        hours: float = 0,
-        minutes: float = 0,
-        seconds: float = 0,
-        milliseconds: float = 0,
-    ) -> datetime:
-        """Let time pass on the host's virtual clock, and all that happens in it; see ``VirtualClock.advance``.
-
-        Without arguments, everything happens that needs no time to pass.
-
-        Returns:
-            What time it is then on the host.
-
-        Raises:
-            RuntimeError: The host runs on another clock.
-
-        Example::
-
-            async with DevHost(clock="virtual") as host, host.client() as client:
-                run = await client.start("openwop-approval")
-                await host.advance(days=3)
-        """
-        self._check_loop()
-        clock = self.runtime.clock
-        if not isinstance(clock, VirtualClock):
-            raise RuntimeError('Only a virtual clock can be moved: DevHost(clock="virtual").')
-        return await clock.advance(
-            days=days, hours=hours, minutes=minutes, seconds=seconds, milliseconds=milliseconds
-        )
 
     def _check_loop(self) -> None:
         if self._loop is None:
@@ -287,49 +253,6 @@ class DevHost:
         """
         return self.runtime.interrupt_token(run_id, node_id, intent=intent, expires_in_s=expires_in_s)[0]
 
-    def add_receiver(self, base_url: str, app: AsgiApp) -> None:
-        """Have webhooks and callbacks to a made-up address delivered to an ASGI application in this process.
-
-        Args:
-            base_url: Its scheme and host, such as ``https://receiver.example``; nobody has to own that name.
-            app: Called in the host's event loop; FastAPI, Starlette and others make one.
-
-        Raises:
-            ValueError: The base URL is no absolute http or https URL.
-
-        Example::
-
-            host.add_receiver("https://receiver.example", my_fastapi_app)
-            hook = await client.webhooks.register("https://receiver.example/hook", ["run.completed"])
-        """
-        self._courier.serve(base_url, app)
-
-    def send_event(
-        self,
-        event_type: str,
-        payload: Any = None,
-        *,
-        correlation: Mapping[str, Any] | None = None,
-        event_id: str | None = None,
-    ) -> list[str]:
-        """Give an event from outside to the runs that wait for it; return their ids.
-
-        Args:
-            event_type: Its type.
-            payload: What it says, as JSON.
-            correlation: What it is about: a run is meant whose question asks for nothing else than is here.
-            event_id: With an id, sending it again changes nothing and gives the same runs.
-
-        Raises:
-            HostError: No run waits for it, or none any more.
-
-        Example::
-
-            host.send_event("payment.settled", {"paid": True}, correlation={"correlationId": "order-1"})
-        """
-        runs = send_event(self.runtime, event_type, payload, dict(correlation or {}), event_id)
-        return [run.record.run_id for run in runs]
-
     # -- how it is reached --------------------------------------------------------------------------
 
     async def app(self, scope: Any, receive: Any, send: Any) -> None:
@@ -397,13 +320,3 @@ class DevHost:
         server = LoopServer(self.app, listener)
         async with server:
             yield f"http://{host}:{listener.getsockname()[1]}"
-
-
-def _clock(given: Clock | str | None) -> Clock:
-    if given is None:
-        return SystemClock()
-    if not isinstance(given, str):
-        return given
-    if given not in ("virtual", "autojump"):
-        raise ValueError(f'a clock is "virtual", "autojump" or an object, not {given!r}')
-    return VirtualClock(autojump_threshold_s=0.0 if given == "autojump" else None)

@@ -293,3 +293,18 @@ def _can_go_on(task: asyncio.Task[Any]) -> bool:
         return False
     waits_for: asyncio.Future[Any] | None = getattr(task, "_fut_waiter", None)
     return waits_for is None or waits_for.done()
+
+
+def clock_of(given: Clock | str | None) -> Clock:
+    """Return the clock that a host is asked to run on.
+
+    Raises:
+        ValueError: There is none of that name.
+    """
+    if given is None:
+        return SystemClock()
+    if not isinstance(given, str):
+        return given
+    if given not in ("virtual", "autojump"):
+        raise ValueError(f'a clock is "virtual", "autojump" or an object, not {given!r}')
+    return VirtualClock(autojump_threshold_s=0.0 if given == "autojump" else None)
