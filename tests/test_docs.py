@@ -174,9 +174,15 @@ OUTPUTS = {
         r"greet\.json:4: edges\[0\]\.targetNodeId: there is no node 'shout'\n"
         r"greet\.json:6: channels\.total\.reducer: must be replace, [\w, .<>]+\n"
     ),
+    "snippets/deliveries.py": r"3 requests, 2 of them taken\n\{'published': True\}\n",
+    "snippets/every_question.py": (
+        r"approval completed\nclarification completed\nconversation completed\nlow-confidence completed\n"
+        r"custom-interrupt completed\n\{'received': \{'paid': True\}\}\nwaiting-approval\ncompleted\n"
+    ),
     "snippets/in_process.py": r"completed\n",
     "snippets/own_workflow.py": r"Hello Ada\n",
     "snippets/python_workflow.py": r"\['acme\.greeted'\]\n2 connections broke, 0 events were lost\n",
+    "snippets/three_days.py": r"waiting-approval\nreject\n3 days, 0:00:00\n",
 }
 
 

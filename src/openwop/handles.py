@@ -13,6 +13,7 @@ from openwop._core.decisions import (
     approval_answer,
     choose_interrupt,
     clarification_answer,
+    completed_answer,
     outcome_error,
     refinement,
 )
@@ -443,6 +444,28 @@ class AsyncRun:
         if node_id is None:
             node_id = choose_interrupt(await self.interrupts(), "approval", action).node_id
         return await self.resolve(node_id, answer)
+
+    async def respond(self, value: Any, *, node_id: str | None = None) -> InterruptResolution:
+        """Answer what the run waits for, of whatever kind, with ``value`` as it is.
+
+        That is a turn of a conversation, an event from outside, a decision that an agent was not sure of, or what only
+        the workflow's author knows.  Approvals and clarifications have methods of their own.
+
+        Args:
+            value: the answer, as JSON.
+            node_id: the node that waits; without it, the one interrupt that is pending.
+
+        Raises:
+            RequestValidationError: none is pending, or several are (it names them).
+
+        Example::
+
+            await run.respond({"city": "Oslo"})
+        """
+        if node_id is None:
+            chosen = choose_interrupt(await self.interrupts(), None, None)
+            node_id, value = chosen.node_id, completed_answer(chosen, value, now=datetime.now(UTC))
+        return await self.resolve(node_id, value)
 
     async def answer(
         self, answers: Mapping[str, Any] | Sequence[Mapping[str, Any]], *, node_id: str | None = None

@@ -189,6 +189,44 @@ async def test_a_turn_of_a_conversation_is_answered_by_its_schema(
     assert answers(server)[-1] == {"resumeValue": {"city": "Oslo"}}
 
 
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [("custom", None), ("external-event", {"eventPayload": 1}), ("low-confidence", {"kind": "terminate"})],
+)
+async def test_whatever_is_asked_has_one_method_that_answers_it(
+    server: FaultServer, client: AsyncOpenwopClient, kind: str, value: Any
+) -> None:
+    """We chose it: the value goes out as it is, to the node that waits."""
+    serve_wait(server, {"customKind": "x"}, kind=kind)
+    run = client.get_run_handle("run-1")
+    await run.respond(value)
+    await run.respond(value, node_id="elsewhere")
+    assert answers(server) == [{"resumeValue": value}] * 2
+    assert [r.path for r in server.requests if r.method == "POST"] == [
+        "/v1/runs/run-1/interrupts/gate", "/v1/runs/run-1/interrupts/elsewhere",
+    ]  # fmt: skip
+
+
+async def test_an_approval_that_is_answered_as_anything_else_is_dated_all_the_same(
+    server: FaultServer, client: AsyncOpenwopClient
+) -> None:
+    """The protocol demands the moment; we chose to fill it in wherever the kind is known."""
+    serve_wait(server, approval())
+    await client.get_run_handle("run-1").respond({"action": "edit", "editedArtifactData": 1})
+    (sent,) = answers(server)
+    assert sent["resumeValue"]["action"] == "edit-accept"
+    assert sent["resumeValue"]["decidedAt"].endswith("Z")
+
+
+async def test_nothing_is_sent_when_nothing_is_asked(server: FaultServer, client: AsyncOpenwopClient) -> None:
+    """We chose it."""
+    server.on("GET", RUN, json_response(200, snapshot_doc("running")))
+    server.on("GET", POLL, json_response(200, {"events": [], "isComplete": False}))
+    with pytest.raises(RequestValidationError, match="no interrupt is pending"):
+        await client.get_run_handle("run-1").respond(1)
+    assert answers(server) == []
+
+
 @pytest.mark.duty("F.102")
 @pytest.mark.parametrize(
     ("status", "code"),

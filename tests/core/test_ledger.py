@@ -305,6 +305,42 @@ def test_a_reason_is_a_kind_where_it_spells_one(reason: str, kind: str) -> None:
     assert [found.kind for found in ledger.pending(snapshot("waiting-approval", "n"))] == [kind]
 
 
+def test_a_conversation_that_begins_or_ends_waits_for_nothing() -> None:
+    """The protocol has it so: of the three kinds only a turn waits. We chose to believe a host that says it does."""
+    data = {"conversationId": "c", "prompt": "Where to?"}
+    start = event(1, "interrupt.requested", "n", {"kind": "conversation.start", "data": data})
+    exchange = event(2, "interrupt.requested", "n", {"kind": "conversation.exchange", "data": data})
+    close = event(4, "interrupt.requested", "n", {"kind": "conversation.close", "data": data})
+    running = snapshot("running")
+    assert fold(start).pending(running) == []
+    assert [i.kind for i in fold(start, exchange).pending(running)] == ["conversation.exchange"]
+    assert fold(start, exchange, event(3, "interrupt.resolved", "n"), close).pending(running) == []
+    suspended = event(2, "node.suspended", "n", {"kind": "conversation.start"})
+    assert [i.kind for i in fold(start, suspended).pending(running)] == ["conversation.start"]
+    (waiting,) = fold(start).pending(snapshot("waiting-approval", "n"))
+    assert waiting.kind == "conversation.start"
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [("conversation-input", "conversation.exchange"), ("low-confidence", "low-confidence")],
+)
+def test_a_suspension_may_tell_its_kind_by_a_reason(reason: str, kind: str) -> None:
+    """The protocol tells these two apart by the reason alone, because they share the status of approvals."""
+    ledger = fold(event(1, "node.suspended", "n", {"reason": reason}))
+    assert [found.kind for found in ledger.pending(snapshot("waiting-approval", "n"))] == [kind]
+
+
+def test_any_one_that_is_pending_may_be_chosen() -> None:
+    assert choose_interrupt([interrupt("a", "custom")], None, None).node_id == "a"
+    with pytest.raises(
+        RequestValidationError, match=r"more than one interrupt .*: a \(custom\), b \(approval\)"
+    ):
+        choose_interrupt([interrupt("a", "custom"), interrupt("b")], None, None)
+    with pytest.raises(RequestValidationError, match="no interrupt is pending"):
+        choose_interrupt([], None, None)
+
+
 def test_what_to_refine_is_a_text_or_a_model() -> None:
     whole = RefineFeedback(text="shorter")
     assert refinement("shorter").to_wire() == refinement(whole).to_wire() == whole.to_wire()

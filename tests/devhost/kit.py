@@ -31,7 +31,7 @@ class ManualClock:
     def time(self) -> float:
         return self.now
 
-    def call_later(self, delay_s: float, callback: Callable[[], None]) -> _Timer:
+    def call_later(self, delay_s: float, callback: Callable[[], None], *, lazy: bool = False) -> _Timer:
         timer = _Timer(callback)
         self._count += 1
         heapq.heappush(self._timers, (self.now + delay_s, self._count, timer))
@@ -69,7 +69,7 @@ class _NoTimers:
     def time(self) -> float:
         raise AssertionError("nobody asks for the time here")
 
-    def call_later(self, delay_s: float, callback: Callable[[], None]) -> _Timer:
+    def call_later(self, delay_s: float, callback: Callable[[], None], *, lazy: bool = False) -> _Timer:
         raise AssertionError("nobody sets a timer here")
 
 

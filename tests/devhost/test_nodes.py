@@ -69,7 +69,7 @@ async def test_a_retry_waits_as_long_as_the_node_says(timed: Api, clock: ManualC
 
 
 @pytest.mark.parametrize(
-    "config", [{"delayMs": -1}, {"delayMs": "long"}, {"delayMs": 90_000_000}, {"delayMs": "{{1 / 0}}"}]
+    "config", [{"delayMs": -1}, {"delayMs": "long"}, {"delayMs": 3_000_000_000}, {"delayMs": "{{1 / 0}}"}]
 )
 async def test_a_delay_that_is_none_fails_its_node(host: DevHost, api: Api, config: dict[str, Any]) -> None:
     """A bad config is an outcome of the run, never a run that hangs."""

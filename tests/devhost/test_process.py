@@ -165,7 +165,7 @@ async def test_leaving_the_server_ends_its_streams_and_not_the_host_s(host: DevH
                 waiters = host.run(run_id).changed
                 await yielded_until(lambda: waiters.waiters == 3)  # two streams and the poll
             assert await far.rest() == []
-            assert (await poll).json() == {"events": [], "isComplete": False}
+            assert (await poll).json() == {"events": [], "isComplete": False, "lastEventSeq": int(last)}
             await far_response.aclose()
             stream = Stream(near)
             await stream.until("node.suspended")

@@ -588,7 +588,7 @@ async def test_a_host_that_closes_leaves_nothing_behind() -> None:
                 await stream.next()
                 await host.aclose()
                 assert await stream.rest() == []
-            assert (await poll).json() == {"events": [], "isComplete": False}
+            assert (await poll).json() == {"events": [], "isComplete": False, "lastEventSeq": 1}
     assert asyncio.all_tasks() == before
 
 

@@ -30,6 +30,9 @@ Validate = Callable[[str, Any], None]
 ANSWERS = {
     "approval": {"action": "edit-accept", "editedArtifactData": {"x": 1}},
     "external-event": {"eventPayload": None},
+    "conversation.exchange": {"city": "Oslo"},
+    "low-confidence": {"kind": "terminate"},
+    "custom": None,
 }
 
 
@@ -67,10 +70,21 @@ def payload_schema(event_type: str) -> str | None:
 async def answer_everything(api: Api, run_id: str) -> None:
     """Answer each question of a run until it has ended."""
     run = api.host.run(run_id)
+    answered: set[str | None] = {None}  # children
+
+    def children() -> set[str | None]:
+        return {entry.child_run_id for entry in run.state.nodes.values()} - answered
+
     while True:
-        await api.until(run_id, lambda state: state.terminal or bool(state.pending()))
+        await api.until(run_id, lambda state: state.terminal or bool(state.pending()) or bool(children()))
+        for child in children():
+            assert child is not None
+            await answer_everything(api, child)
+            answered.add(child)
         if run.state.terminal:
             return
+        if not run.state.pending():
+            continue
         entry = run.state.pending()[0]
         answer: Any = ANSWERS.get(entry.kind)
         if entry.kind == "clarification":

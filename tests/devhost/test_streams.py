@@ -297,14 +297,14 @@ async def test_json_may_be_asked_for_instead_of_a_stream(api: Api) -> None:
 
 
 async def test_a_poll_gives_the_log_after_its_cursor(api: Api) -> None:
-    """Exclusive; from the beginning without one; complete when the page holds the end of an ended run."""
+    """Exclusive; from the beginning without one; complete with the end of an ended run; and where the log ends."""
     run_id = await api.start("conformance-noop")
     await api.finished(run_id)
     log = await api.log(run_id)
     for cursor, expected in ((None, log), (0, log[1:]), (2, log[3:]), (3, []), (10_000, [])):
         params = {} if cursor is None else {"lastSequence": cursor}
         response = await api.http.get(f"/v1/runs/{run_id}/events/poll", params=params)
-        assert response.json() == {"events": expected, "isComplete": True}
+        assert response.json() == {"events": expected, "isComplete": True, "lastEventSeq": 3}
 
 
 async def test_a_poll_waits_for_the_next_event(api: Api) -> None:
@@ -333,9 +333,9 @@ async def test_a_poll_without_news_ends_empty(timed: Api, clock: ManualClock) ->
         poll = asyncio.create_task(timed.http.get(url, params={"lastSequence": last, **params}))
         await clock.armed(seconds)
         clock.advance(seconds)
-        assert (await poll).json() == {"events": [], "isComplete": False}
+        assert (await poll).json() == {"events": [], "isComplete": False, "lastEventSeq": last}
     beyond = await timed.http.get(url, params={"lastSequence": last + 5})
-    assert beyond.json() == {"events": [], "isComplete": False}
+    assert beyond.json() == {"events": [], "isComplete": False, "lastEventSeq": last}
 
 
 @pytest.mark.parametrize(

@@ -387,13 +387,13 @@ async def test_a_definition_is_served_as_it_was_given(host: DevHost, api: Api) -
 
 async def test_a_workflow_that_needs_an_absent_capability_is_refused_by_name(host: DevHost, api: Api) -> None:
     """The refusal contract: capability_required, with the capability, the node and its type."""
-    host.add_workflow(workflow("gated", nodes=[node("talk", "core.conversationGate")]))
+    host.add_workflow(workflow("gated", nodes=[node("route", "core.dispatch")]))
     response = await api.http.post("/v1/runs", json={"workflowId": "gated"})
     assert refusal(response) == (422, "capability_required")
     assert response.json()["details"] == {
-        "requiredCapability": "conversationPrimitive",
-        "offendingTypeId": "core.conversationGate",
-        "nodeId": "talk",
+        "requiredCapability": "dispatch.supported",
+        "offendingTypeId": "core.dispatch",
+        "nodeId": "route",
     }
 
 

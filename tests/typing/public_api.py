@@ -1,6 +1,7 @@
 """What type checkers see of the public names: checked by mypy and pyright, both strict, and never run."""
 
 from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Literal, assert_type
 
@@ -34,7 +35,7 @@ from openwop import (
     models,
 )
 from openwop.audit import CheckpointCheck, broken_links, merkle_root, verify_checkpoints
-from openwop.devhost import DevHost
+from openwop.devhost import DevHost, VirtualClock
 from openwop.fanout import FanOutProgress
 from openwop.models import (
     AgentDeployment,
@@ -256,6 +257,7 @@ async def handles_return_models_and_handles(client: AsyncOpenwopClient) -> None:
     assert_type(run.id, str)
     assert_type(await run.result(timeout=5, on_interrupt=decide), RunSnapshot)
     assert_type(await run.interrupts(), list[Interrupt])
+    assert_type(await run.respond({"city": "Oslo"}, node_id="talk"), models.InterruptResolution)
     assert_type(await run.fork(mode="branch", from_seq=3), AsyncRun)
     assert_type((await run.diff(run)).diverged_at_seq, int | None)
     assert_type(await client.execute("w", timeout=5, on_interrupt=decide, cancel_on_exit=False), RunSnapshot)
@@ -344,6 +346,14 @@ async def webhooks_are_registered_and_ended(client: AsyncOpenwopClient) -> None:
 async def a_host_gives_an_ordinary_client() -> None:
     async with DevHost() as host, host.client() as client:
         assert_type(client, AsyncOpenwopClient)
+    start = datetime(2030, 1, 1, tzinfo=UTC)
+    async with DevHost(clock=VirtualClock(start, autojump_threshold_s=0.05)) as host:
+        assert_type(await host.advance(days=3, milliseconds=1), datetime)
+        assert_type(host.send_event("paid", {"ok": True}, correlation={"id": 1}, event_id="e"), list[str])
+        assert_type(host.webhooks.redeliver("wh_1", run_id="r", sequence=0), int)
+        assert_type(host.webhooks.report("wh_1").taken, int)
+    DevHost(clock="virtual")
+    DevHost(clock="autojump")
 
 
 assert_type(openwop.__version__, str)

@@ -97,14 +97,14 @@ def clarification_answer(answers: Mapping[str, Any] | Sequence[Mapping[str, Any]
     return {"answers": items}
 
 
-def choose_interrupt(pending: Sequence[Interrupt], kind: str, action: str | None) -> Interrupt:
-    """The one pending interrupt of ``kind``, which offers ``action``; raises for none and for several, naming them."""
-    fitting = [interrupt for interrupt in pending if interrupt.kind == kind]
+def choose_interrupt(pending: Sequence[Interrupt], kind: str | None, action: str | None) -> Interrupt:
+    """The one pending interrupt of ``kind`` (``None`` for any), which offers ``action``; raises for none or several."""
+    fitting = [interrupt for interrupt in pending if kind in (None, interrupt.kind)]
     if len(fitting) != 1:
         names = ", ".join(f"{interrupt.node_id} ({interrupt.kind})" for interrupt in pending) or "nothing"
         count = "no" if not fitting else "more than one"
         raise RequestValidationError(
-            "node_id", f"{count} {kind} is pending, so name the node; pending: {names}"
+            "node_id", f"{count} {kind or 'interrupt'} is pending, so name the node; pending: {names}"
         )
     chosen = fitting[0]
     data = chosen.data

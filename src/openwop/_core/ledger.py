@@ -37,6 +37,10 @@ _RESOLUTIONS = frozenset(
 _UNNAMED = ""
 """The kind of an interrupt that no event has named; the run's status then says what it most likely is."""
 _LEGACY_RESOLUTIONS = frozenset({"approval.received", "clarification.resolved"})
+_PASSING = frozenset({"conversation.start", "conversation.close"})
+"""Kinds that a host requests and goes on: it waits only when ``node.suspended`` or the run's state says so."""
+_KIND_OF_REASON = {"conversation-input": "conversation.exchange"}
+"""What some hosts say of a suspension in place of its kind (``interrupt.md``)."""
 _KIND_OF_STATUS = {
     "waiting-approval": "approval",
     "waiting-input": "clarification",
@@ -87,7 +91,11 @@ class InterruptLedger:
             # The same wait in its legacy spelling.  The canonical event has said more, but for the id.
             known.interrupt_id = known.interrupt_id or _text(payload.get("interruptId"))
             return False
-        self._open[node_id] = self._interrupt(event, payload, node_id, known)
+        interrupt = self._interrupt(event, payload, node_id, known)
+        if interrupt.kind in _PASSING and event.type != "node.suspended":
+            self._closed[node_id] = interrupt
+            return False
+        self._open[node_id] = interrupt
         if canonical:
             self._announced.add(node_id)
         return True
@@ -98,8 +106,9 @@ class InterruptLedger:
         legacy_kind = _REQUESTS[event.type]
         kind = _text(payload.get("kind")) or legacy_kind
         reason = _text(payload.get("reason"))
-        if kind is None and reason in INTERRUPT_KINDS:
-            kind = reason  # packs spell it so; else a reason is a text for people
+        if kind is None and reason is not None:
+            # Packs spell it so; any other reason is a text for people.
+            kind = reason if reason in INTERRUPT_KINDS else _KIND_OF_REASON.get(reason)
         data = payload if legacy_kind is not None else payload.get("data")
         fields: JsonObject = {
             "runId": event.run_id or self._run_id,

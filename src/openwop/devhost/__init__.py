@@ -20,6 +20,7 @@ try:
     from openwop.devhost.host import DEFAULT_API_KEY, DevHost
     from openwop.devhost.options import Limits
     from openwop.devhost.transport import InProcessTransport
+    from openwop.devhost.virtual_time import VirtualClock
 except ModuleNotFoundError as error:
     if error.name not in ("cryptography", "starlette", "uvicorn", "yaml"):
         raise
@@ -33,6 +34,7 @@ __all__ = [
     "HostError",
     "InProcessTransport",
     "Limits",
+    "VirtualClock",
     "WorkflowContext",
     "WorkflowDefinitionError",
     "WorkflowFailure",

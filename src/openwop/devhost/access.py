@@ -47,11 +47,15 @@ class ApiKey:
         key: The secret itself.
         scopes: What it grants; no scope implies another.
         tenant: The only tenant whose runs it sees and creates; None sees all of them.
+        name: Whose key it is, as approvals call that person (``approversList``, ``decidedBy``): who has a name decides
+            under it, and only where an approval without a list, or with that name on it, is asked for. A key
+            without a name decides everything, under any name.
     """
 
     key: str
     scopes: frozenset[str] = SCOPES
     tenant: str | None = None
+    name: str | None = None
 
     def __repr__(self) -> str:
         return f"ApiKey({self.principal}, tenant={self.tenant!r})"
@@ -59,7 +63,7 @@ class ApiKey:
     @property
     def principal(self) -> str:
         """An opaque name for the key's holder, which does not give the key away."""
-        return "key_" + hashlib.blake2s(self.key.encode(), digest_size=6).hexdigest()
+        return self.name or "key_" + hashlib.blake2s(self.key.encode(), digest_size=6).hexdigest()
 
     @property
     def is_test_key(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from openwop.devhost.clock import Signal, wait_any
+from openwop.devhost.clock import Signal, is_due, wait_any
 from openwop.devhost.engine import public_document
 from openwop.devhost.errors import HostError, invalid
 from openwop.devhost.json_values import JsonObject
@@ -82,10 +82,9 @@ class Events:
         deadline = clock.time() + timeout
         # A cursor beyond the end is no honest one (a log was renumbered): it is answered, not waited for.
         while position == run.state.next_sequence and not run.state.terminal:
-            left = deadline - clock.time()
-            if left <= 0 or any(signal.latched for signal in stop):
+            if is_due(clock, deadline) or any(signal.latched for signal in stop):
                 break
-            await wait_any((run.changed, *stop), clock, left)
+            await wait_any((run.changed, *stop), clock, deadline - clock.time())
         return Reply(
             200, _page(run, position, call.runtime.limits.poll_page_size), {"cache-control": "no-store"}
         )
@@ -95,7 +94,8 @@ def _page(run: RunController, position: int, limit: int) -> JsonObject:
     """Return a page of the log; it is complete when the run has ended and the page holds the log's end."""
     events = run.read(position, limit)
     end = run.state.terminal and position + len(events) >= run.state.next_sequence
-    return {"events": [public_document(run.record, event) for event in events], "isComplete": end}
+    documents = [public_document(run.record, event) for event in events]
+    return {"events": documents, "isComplete": end, "lastEventSeq": run.state.last_sequence}
 
 
 def _wants_stream(accept: str | None) -> bool:

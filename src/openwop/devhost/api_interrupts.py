@@ -5,7 +5,7 @@ from __future__ import annotations
 from openwop.devhost.clock import timestamp
 from openwop.devhost.engine import InterruptState
 from openwop.devhost.errors import HostError
-from openwop.devhost.interrupts import checked_resume, not_pending
+from openwop.devhost.interrupts import check_approver, checked_resume, is_repeated, not_pending
 from openwop.devhost.json_values import JsonObject
 from openwop.devhost.routing import Call, Operation, Reply
 from openwop.devhost.runner import RunController
@@ -34,9 +34,11 @@ async def resolve_by_node(call: Call) -> Reply:
     """``POST /v1/runs/{runId}/interrupts/{nodeId}``."""
     run = call.runtime.visible_run(call.path["runId"], call.caller)
     node_id = call.path["nodeId"]
+    asked = [known for known in run.state.interrupts.values() if known.node_id == node_id]
+    if any(is_repeated(known, call.body["resumeValue"]) for known in asked):
+        return _resolution(run, node_id)
     entry = None if run.replaying else open_interrupt(run, node_id)
     if entry is None:
-        asked = [known for known in run.state.interrupts.values() if known.node_id == node_id]
         if not asked or run.replaying:
             message = f"Node {node_id!r} does not wait for anything."
             raise HostError(404, "interrupt_not_found", message, details={"nodeId": node_id})
@@ -45,6 +47,7 @@ async def resolve_by_node(call: Call) -> Reply:
         raise HostError(
             422, "interrupt_cancelled", "The run is being cancelled.", details={"nodeId": node_id}
         )
+    check_approver(entry, call.caller, call.body["resumeValue"])
     return _resolve(call, run, entry, call.caller.principal)
 
 
@@ -52,7 +55,11 @@ def _resolve(call: Call, run: RunController, entry: InterruptState, principal: s
     now = timestamp(call.runtime.clock.time())
     value = checked_resume(entry, call.body["resumeValue"], principal, now)
     run.resolve(entry, value, principal)
-    return Reply(200, {"runId": run.record.run_id, "nodeId": entry.node_id, "status": run.status})
+    return _resolution(run, entry.node_id)
+
+
+def _resolution(run: RunController, node_id: str) -> Reply:
+    return Reply(200, {"runId": run.record.run_id, "nodeId": node_id, "status": run.status})
 
 
 async def inspect_by_token(call: Call) -> Reply:
@@ -66,6 +73,8 @@ async def resolve_by_token(call: Call) -> Reply:
     run, entry, intent = _by_token(call)
     if intent != "resolve":
         raise HostError(403, "forbidden", "The token is for inspecting only.")
+    if entry.status != "pending":
+        return _resolution(run, entry.node_id)  # the same event once more
     return _resolve(call, run, entry, "token")
 
 
@@ -77,6 +86,8 @@ def _by_token(call: Call) -> tuple[RunController, InterruptState, str]:
     if run is None or entry is None:
         raise HostError(404, "interrupt_not_found", "There is no such interrupt.")
     if entry.status == "pending" and not run.cancelling:
+        return run, entry, token.intent
+    if call.body and token.intent == "resolve" and is_repeated(entry, call.body["resumeValue"]):
         return run, entry, token.intent
     if entry.status in ("gone", "expired"):
         raise not_pending(entry)

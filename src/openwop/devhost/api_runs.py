@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from openwop.devhost.diff import diff_runs
 from openwop.devhost.discovery import FORCED_ENGINE_VERSIONS
@@ -83,9 +83,8 @@ async def create_run(call: Call) -> Reply:
     _check_what_to_run(body)
     if "residency" in body:
         raise HostError(422, "residency_unavailable", "This host has no regions to choose from.")
-    callback = body.get("callbackUrl")
-    if callback is not None and not _is_http_url(callback):
-        raise invalid("callbackUrl is an absolute http or https URL.", field="callbackUrl")
+    if "callbackUrl" in body and (problem := call.runtime.receiver_problem(body["callbackUrl"])) is not None:
+        raise invalid(f"callbackUrl {problem}.", field="callbackUrl")
     dedup = call.request.headers.get("x-dedup")
     if dedup not in (None, "enforce"):
         raise invalid("X-Dedup has one legal value: enforce.", field="X-Dedup")
@@ -105,14 +104,6 @@ def _check_what_to_run(body: JsonObject) -> None:
     for name in idle:
         if name in body:
             raise invalid(f"{name} does not go together with this mode.", field=name)
-
-
-def _is_http_url(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-    except ValueError:
-        return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 def _engine_version(call: Call) -> int:

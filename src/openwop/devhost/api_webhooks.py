@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from openwop.devhost.errors import HostError, invalid
 from openwop.devhost.json_values import JsonObject
-from openwop.devhost.receivers import url_problem
 from openwop.devhost.routing import Call, Operation, Reply
 from openwop.devhost.webhooks import Webhooks
 from openwop.models.checks import is_encodable
@@ -24,25 +23,38 @@ _BODY: JsonObject = {
 }
 
 
-def operations(webhooks: Webhooks, *, allow_loopback: bool) -> tuple[Operation, ...]:
+_REDELIVER_BODY: JsonObject = {
+    "type": "object",
+    "required": ["webhookId"],
+    "properties": {
+        "webhookId": {"type": "string"},
+        "runId": {"type": "string"},
+        "sequence": {"type": "integer", "minimum": 0},
+    },
+    "additionalProperties": False,
+}
+
+
+def operations(webhooks: Webhooks) -> tuple[Operation, ...]:
     """Return the operations of one host's webhooks."""
-    api = _Api(webhooks, allow_loopback)
+    api = _Api(webhooks)
     scopes = ("webhooks:manage",)
+    again = "/v1/host/sample/test/webhook-deliveries"
     return (
+        Operation("redeliverWebhook", "POST", again, api.redeliver, scopes, body=_REDELIVER_BODY),
         Operation("registerWebhook", "POST", "/v1/webhooks", api.register, scopes, body=_BODY),
         Operation("unregisterWebhook", "DELETE", "/v1/webhooks/{webhookId}", api.unregister, scopes),
     )
 
 
 class _Api:
-    def __init__(self, webhooks: Webhooks, allow_loopback: bool) -> None:
+    def __init__(self, webhooks: Webhooks) -> None:
         self._webhooks = webhooks
-        self._allow_loopback = allow_loopback
 
     async def register(self, call: Call) -> Reply:
         """``POST /v1/webhooks``."""
         body = call.body
-        problem = url_problem(body["url"], allow_loopback=self._allow_loopback)
+        problem = call.runtime.receiver_problem(body["url"])
         if problem is not None:
             raise invalid(f"The receiver's url {problem}.", field="url")
         if not is_encodable(body.get("secret", "")):
@@ -65,8 +77,18 @@ class _Api:
     async def unregister(self, call: Call) -> Reply:
         """``DELETE /v1/webhooks/{webhookId}``."""
         tenant = _tenant(call, call.query.get("tenantId"))
-        self._webhooks.unregister(call.path["webhookId"], () if tenant is None else (tenant,))
+        self._webhooks.unregister(call.path["webhookId"], tenant)
         return Reply(204)
+
+    async def redeliver(self, call: Call) -> Reply:
+        """A seam for tests: send again what a receiver has taken already."""
+        if not call.caller.is_test_key:
+            raise HostError(403, "forbidden", "Test seams are for test keys only.")
+        body = call.body
+        webhook_id: str = body["webhookId"]
+        self._webhooks.check_owner(webhook_id, call.caller.tenant)
+        count = self._webhooks.redeliver(webhook_id, run_id=body.get("runId"), sequence=body.get("sequence"))
+        return Reply(200, {"deliveries": count})
 
 
 def _tenant(call: Call, asked: str | None) -> str | None:

@@ -19,6 +19,7 @@ from openwop.devhost import (
     api_a2a,
     api_agents,
     api_audit,
+    api_clock,
     api_content,
     api_events,
     api_interrupts,
@@ -30,6 +31,7 @@ from openwop.devhost import (
     api_triggers,
     api_webhooks,
     api_workspace,
+    external_events,
 )
 from openwop.devhost.catalogs import Catalogs
 from openwop.devhost.errors import HostError
@@ -43,6 +45,7 @@ from openwop.devhost.routing import (
     answer,
     raw_path,
 )
+from openwop.devhost.virtual_time import outside
 from openwop.devhost.webhooks import Webhooks
 
 logger = logging.getLogger("openwop.devhost")
@@ -64,7 +67,6 @@ def create_app(
     discovery: Callable[[], JsonObject],
     discovery_max_age_s: int = 300,
     webhooks: Webhooks,
-    allow_loopback_webhooks: bool = False,
 ) -> Starlette:
     """Build the application.
 
@@ -75,7 +77,6 @@ def create_app(
         discovery: Gives the current discovery document.
         discovery_max_age_s: How long clients may keep that document.
         webhooks: Whoever is told of events.
-        allow_loopback_webhooks: Whether receivers on this machine may be registered.
     """
     meta = _Meta(discovery, discovery_max_age_s)
     operations = (
@@ -84,12 +85,14 @@ def create_app(
         *api_runs.OPERATIONS,
         *api_events.operations(keepalive_s),
         *api_interrupts.OPERATIONS,
+        *external_events.OPERATIONS,
+        *api_clock.OPERATIONS,
         *api_workspace.OPERATIONS,
         *api_content.OPERATIONS,
         *api_triggers.OPERATIONS,
         *api_a2a.OPERATIONS,
         *api_packs.operations(),
-        *api_webhooks.operations(webhooks, allow_loopback=allow_loopback_webhooks),
+        *api_webhooks.operations(webhooks),
         *api_agents.operations(catalogs),
         *api_tools.operations(catalogs),
         *api_prompts.operations(catalogs),
@@ -133,7 +136,8 @@ class _Meta:
     async def openapi(self, call: Call) -> Reply:
         """``GET /v1/openapi.json``: the project's own document."""
         if self._openapi is None:
-            self._openapi = await asyncio.to_thread(read_openapi)
+            with outside(call.runtime.clock):
+                self._openapi = await asyncio.to_thread(read_openapi)
         if self._openapi is None:
             raise HostError(503, "service_unavailable", "This build has no OpenAPI document.")
         return Reply(200, self._openapi, {"cache-control": f"public, max-age={self._max_age_s}"})

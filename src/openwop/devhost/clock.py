@@ -23,8 +23,12 @@ class Clock(Protocol):
         """Return the seconds since the Unix epoch."""
         ...
 
-    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
-        """Call ``callback`` on the running event loop after ``delay_s`` seconds."""
+    def call_later(self, delay_s: float, callback: Callable[[], None], *, lazy: bool = False) -> Timer:
+        """Call ``callback`` on the running event loop after ``delay_s`` seconds.
+
+        ``lazy`` is for what only says that nothing has happened: where time jumps over several times at which it
+        would be due, once is enough.
+        """
         ...
 
 
@@ -35,9 +39,18 @@ class SystemClock:
         """Return the seconds since the Unix epoch."""
         return time.time()
 
-    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
+    def call_later(self, delay_s: float, callback: Callable[[], None], *, lazy: bool = False) -> Timer:
         """Call ``callback`` on the running event loop after ``delay_s`` seconds."""
         return asyncio.get_running_loop().call_later(delay_s, callback)
+
+
+def is_due(clock: Clock, at: float) -> bool:
+    """Tell whether it is ``at`` or later.
+
+    A sum of today's date and a delay is off by up to a quarter of a microsecond. Who compares it as it is, after
+    having been called back exactly then, may find that it is not yet time.
+    """
+    return at - clock.time() < 1e-6
 
 
 def timestamp(seconds: float) -> str:
@@ -87,7 +100,9 @@ class Signal:
         self._waiters.discard(waiter)
 
 
-async def wait_any(signals: Sequence[Signal], clock: Clock, timeout_s: float | None = None) -> bool:
+async def wait_any(
+    signals: Sequence[Signal], clock: Clock, timeout_s: float | None = None, *, lazy: bool = False
+) -> bool:
     """Wait until one of the signals is given (True) or the time is over (False).
 
     Nothing is awaited before the waiter is registered, so what happened just before the call is not missed
@@ -96,7 +111,9 @@ async def wait_any(signals: Sequence[Signal], clock: Clock, timeout_s: float | N
     if any(signal.latched for signal in signals):
         return True
     waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-    timer = None if timeout_s is None else clock.call_later(max(0.0, timeout_s), lambda: _wake(waiter, False))
+    timer = None
+    if timeout_s is not None:
+        timer = clock.call_later(max(0.0, timeout_s), lambda: _wake(waiter, False), lazy=lazy)
     for signal in signals:
         signal.add(waiter)
     try:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from openwop.devhost.clock import Clock, Signal, sleep, wait_any
+from openwop.devhost.conversations import PASSING, completed, passing, told
 from openwop.devhost.definition import Node
 from openwop.devhost.engine import RunState, interrupt_id_of
 from openwop.devhost.errors import NodeFailure
@@ -15,7 +16,7 @@ from openwop.devhost.interrupts import announcement, request, resolution
 from openwop.devhost.json_values import JsonObject, is_number
 from openwop.devhost.records import Draft, LoggedEvent
 
-MAX_DELAY_MS = 86_400_000
+MAX_DELAY_MS = 2_592_000_000
 
 #: Filled in only when the node completes, because they may name its output.
 _LATE_KEYS = ("writes", "outputVariable")
@@ -107,7 +108,7 @@ class NodeContext:
         """Read a duration, from the input port of that name or else from the config.
 
         Raises:
-            NodeFailure: ``config_invalid``, when it is not a number from 0 to a day.
+            NodeFailure: ``config_invalid``, when it is not a number from 0 to thirty days.
         """
         value = self.inputs.get(name)
         value = self.config.get(name) if value is None else value
@@ -150,14 +151,22 @@ class NodeContext:
         self._asked += 1
         interrupt_id = interrupt_id_of(key)
         known = self.state.interrupts.get(interrupt_id)
+        payload = known.request if known else request(kind, key, completed(self.state, kind, data), config)
+        kind, data, now = payload["kind"], payload["data"], self._run.clock.time()
+        if kind in PASSING:
+            await self.emit(*passing(self.state, self.node.id, interrupt_id, payload, known, now))
+            return None
         if known is not None and known.status == "resolved":
-            missing = resolution(known, known.resume_value, self.state.record.principal, known.requested_at)
-            await self.emit(*missing)
-            return known.resume_value
-        payload = known.request if known is not None else request(kind, key, data, config)
-        await self._run.gate()
-        self._run.append(announcement(self.node.id, interrupt_id, payload, known))
-        return await self._run.answer(interrupt_id)
+            answer = known.resume_value
+            await self.emit(*resolution(known, answer, self.state.record.principal, known.requested_at))
+        else:
+            await self._run.gate()
+            self._run.append(announcement(self.node.id, interrupt_id, payload, known))
+            answer = await self._run.answer(interrupt_id)
+        drafts = told(self.state, self.node.id, kind, data, answer, self._run.clock.time())
+        if drafts:
+            await self.emit(*drafts)
+        return answer
 
     async def child(self, workflow_id: str, inputs: JsonObject, *, wait: bool) -> RunState:
         """Start a child run and, with ``wait``, stay until it has ended.

@@ -68,6 +68,7 @@ def discovery_document(
         "configurable": {
             "recursionLimit": {"type": "integer", "min": 1, "max": limits.max_node_executions},
             "runTimeoutMs": {"type": "number", "min": 1, "max": limits.max_run_duration_ms},
+            "escalationThreshold": {"type": "number", "min": 0, "max": 1},
             "model": {"type": "string"},
             "temperature": {"type": "number", "min": 0, "max": 2},
             "maxTokens": {"type": "integer", "min": 1},
@@ -112,7 +113,7 @@ def _families(limits: Limits, audit_key: str) -> JsonObject:
         "subWorkflow": {"inputMapping": True},
         "providerUsage": {"supported": True, "costEstimates": False},
         **_catalogs(),
-        "conversationPrimitive": False,
+        "conversationPrimitive": True,
         "secrets": {"supported": False},
         "webhooks": {
             "supported": True,
@@ -135,7 +136,12 @@ def _families(limits: Limits, audit_key: str) -> JsonObject:
         },
         "extensions": {
             "interrupts": {
-                "profiles": ["openwop-interrupt-quorum", "openwop-interrupt-cascade-cancel"],
+                "profiles": [
+                    "openwop-interrupt-quorum",
+                    "openwop-interrupt-auth-required",
+                    "openwop-interrupt-external-event",
+                    "openwop-interrupt-cascade-cancel",
+                ],
                 "signedCallbackTokens": True,
             }
         },

@@ -26,6 +26,8 @@ WAITING_STATUS = {
     "approval": "waiting-approval",
     "clarification": "waiting-input",
     "external-event": "waiting-external",
+    "conversation.exchange": "waiting-approval",
+    "low-confidence": "waiting-approval",
 }
 SETTLED = frozenset({"completed", "failed", "skipped", "cancelled"})
 
@@ -85,6 +87,9 @@ class RunState:
         self.settled = 0
         self.breach: JsonObject | None = None
         self.artifacts: dict[str, JsonObject] = {}
+        self.conversations: dict[str, int] = {}
+        """The open ones, with the turns that each has had."""
+        self.closed_conversations: set[str] = set()
         self._cost: JsonObject = {}
 
     # -- reading ------------------------------------------------------------------------------
@@ -387,6 +392,15 @@ def _artifact_created(state: RunState, event: LoggedEvent) -> None:
     state.artifacts[str(event.payload.get("artifactId"))] = {**event.payload, "createdAt": event.timestamp}
 
 
+def _conversation_told(state: RunState, event: LoggedEvent) -> None:
+    conversation_id = str(event.payload.get("conversationId"))
+    if event.type == "conversation.closed":
+        state.conversations.pop(conversation_id, None)
+        state.closed_conversations.add(conversation_id)
+    else:
+        state.conversations[conversation_id] = int(event.payload.get("turnIndex", 0))
+
+
 def interrupt_id_of(key: str) -> str:
     """Return the id of the interrupt that has this key."""
     return "int_" + hashlib.blake2s(key.encode(), digest_size=10).hexdigest()
@@ -417,6 +431,10 @@ _FOLDS: dict[str, Callable[[RunState, LoggedEvent], None]] = {
     "approval.received": _approval_received,
     "clarification.requested": _told,
     "clarification.resolved": _told,
+    "conversation.opened": _conversation_told,
+    "conversation.exchanged": _conversation_told,
+    "conversation.closed": _conversation_told,
+    "agent.decided": _node_told,
     "channel.written": _channel_written,
     "variable.changed": _variable_changed,
     "cap.breached": _cap_breached,

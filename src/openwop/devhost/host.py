@@ -7,7 +7,7 @@ import secrets
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import httpx
 from starlette.applications import Starlette
@@ -16,6 +16,7 @@ from starlette.routing import Match
 from openwop.devhost.access import ApiKey, KeyRing
 from openwop.devhost.app import create_app
 from openwop.devhost.builder import node, workflow
+from openwop.devhost.callbacks import Callbacks
 from openwop.devhost.catalogs import Catalogs
 from openwop.devhost.clock import Clock, Signal, SystemClock, wait_any
 from openwop.devhost.content import add_sample_page
@@ -25,6 +26,7 @@ from openwop.devhost.fault_layer import FaultLayer
 from openwop.devhost.functions import FUNCTION_NODE, FUNCTION_TYPE, WorkflowFunction, checked_function
 from openwop.devhost.idempotency import IdempotencyCache
 from openwop.devhost.json_values import JsonObject, merge_deeply
+from openwop.devhost.levers import Levers
 from openwop.devhost.options import Limits
 from openwop.devhost.receivers import Courier
 from openwop.devhost.routing import Interceptor, RawRoute, Services
@@ -34,6 +36,7 @@ from openwop.devhost.samples import sample_workflows
 from openwop.devhost.scenario import Effect, Faults
 from openwop.devhost.store import MemoryStore, RunStore
 from openwop.devhost.transport import InProcessTransport
+from openwop.devhost.virtual_time import VirtualClock, clock_of
 from openwop.devhost.webhooks import Webhooks
 from openwop.devhost.workspace import add_sample_file
 
@@ -47,7 +50,7 @@ CLOSE_SECONDS = 1.0
 F = TypeVar("F", bound=WorkflowFunction)
 
 
-class DevHost:
+class DevHost(Levers):
     """An OpenWOP host in memory.
 
     It belongs to the event loop in which it is entered: its runs execute there, and :meth:`client` and
@@ -64,18 +67,25 @@ class DevHost:
             agents, tools and prompts at all.
         keepalive_s: After how many seconds of silence a stream sends a comment.
         limits: The host's ceilings.
-        clock: Where it gets its time from.
+        clock: Where it gets its time from: the machine when absent; ``"virtual"`` for a clock that only
+            :meth:`advance` moves; ``"autojump"`` for one that also moves by itself, to whatever is due next, when
+            somebody waits for the host and nothing else happens; or a
+            :class:`~openwop.devhost.VirtualClock`.
         store: Where it keeps runs.
         run_ids: Gives each run its id.
         capabilities: Laid over the discovery document, object by object.
         discovery_max_age_s: How many seconds clients may keep the discovery document.
         min_client_version: Refuse clients that call themselves older, with 426.
-        allow_loopback_webhooks: Deliver webhooks to this machine too, with http as well. Into other private
-            networks nothing is ever delivered.
+        allow_loopback_webhooks: Deliver webhooks and callbacks to this machine too, with http as well. Into other
+            private networks nothing is ever delivered.
         faults: What goes wrong from the beginning, as objects or as data (:mod:`openwop.devhost.scenario`).
         personality: Which other host this one is like (:mod:`openwop.devhost.personalities`).
         intercept: Called with the operation's name and the request before each operation; a response that it
             returns is sent in the operation's place.
+
+    Attributes:
+        runtime: Its workflows and its runs.
+        webhooks: The subscriptions, with what became of their deliveries; ``webhooks.copies = 2`` sends each twice.
 
     Example::
 
@@ -91,7 +101,7 @@ class DevHost:
         samples: bool = True,
         keepalive_s: float = 15.0,
         limits: Limits | None = None,
-        clock: Clock | None = None,
+        clock: Clock | Literal["virtual", "autojump"] | None = None,
         store: RunStore | None = None,
         run_ids: Callable[[], str] = new_run_id,
         capabilities: Mapping[str, Any] | None = None,
@@ -104,12 +114,15 @@ class DevHost:
     ) -> None:
         keys = KeyRing(api_keys)
         self.api_key = keys.first().key
+        time = clock_of(clock)
+        self._courier = Courier(allow_loopback=allow_loopback_webhooks, clock=time)
         self.runtime = Runtime(
             keys=keys,
-            clock=clock or SystemClock(),
+            clock=time,
             store=store or MemoryStore(),
             limits=limits or Limits(),
             token_secret=secrets.token_bytes(32),
+            receiver_problem=self._courier.problem,
             run_ids=run_ids,
         )
         self.capabilities: JsonObject = dict(capabilities or {})
@@ -117,17 +130,16 @@ class DevHost:
         self._services = Services(
             self.runtime, IdempotencyCache(self.runtime.clock), min_client_version, intercept
         )
-        courier = Courier(allow_loopback=allow_loopback_webhooks)
-        webhooks = Webhooks(self.runtime.clock, self.runtime.spawn, courier)
-        self.runtime.listeners.append(webhooks.publish)
+        self.webhooks = Webhooks(time, self.runtime.spawn, self._courier)
+        callbacks = Callbacks(time, self.runtime.spawn, self._courier, self.runtime.interrupt_token)
+        self.runtime.listeners += [self.webhooks.publish, callbacks.publish]
         app = create_app(
             self._services,
             Catalogs(self.runtime.clock, samples=samples),
             keepalive_s=keepalive_s,
             discovery=self.discovery,
             discovery_max_age_s=discovery_max_age_s,
-            webhooks=webhooks,
-            allow_loopback_webhooks=allow_loopback_webhooks,
+            webhooks=self.webhooks,
         )
         self.faults = _faults_of(app, personality, faults)
         self._app = FaultLayer(app, self.faults.take, self.runtime.clock, self.runtime.closing)
@@ -153,6 +165,9 @@ class DevHost:
         if self._loop is not None:
             raise RuntimeError("A DevHost is entered once; create another one.")
         self._loop = asyncio.get_running_loop()
+        clock = self.runtime.clock
+        if isinstance(clock, VirtualClock) and clock.autojump_threshold_s is not None:
+            self.runtime.spawn(clock.jump_when_idle(lambda: self._requests > 0), "autojump")
         return self
 
     async def __aexit__(
@@ -319,13 +334,18 @@ class DevHost:
     async def app(self, scope: Any, receive: Any, send: Any) -> None:
         """The ASGI application, for the event loop that the host was entered in."""
         self._check_loop()
-        self._requests += 1
+        self._count_requests(1)
         try:
             await self._app(scope, receive, send)
         finally:
-            self._requests -= 1
+            self._count_requests(-1)
             if self._requests == 0:
                 self._idle.notify()
+
+    def _count_requests(self, change: int) -> None:
+        self._requests += change
+        if isinstance(clock := self.runtime.clock, VirtualClock):
+            clock.notice()
 
     def transport(self) -> InProcessTransport:
         """Return an httpx transport that reaches the host without a socket; streams really stream."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from openwop.devhost.access import ApiKey
 from openwop.devhost.engine import InterruptState
 from openwop.devhost.errors import HostError, NodeFailure, invalid
-from openwop.devhost.json_values import JsonObject, is_array, is_object
+from openwop.devhost.json_values import JsonObject, is_array, is_object, same
 from openwop.devhost.records import Draft
 from openwop.devhost.schema import SchemaViolation, check
 
@@ -34,6 +35,8 @@ _APPROVAL_FIELDS = (
     "audience",
 )
 _TIMEOUT: JsonObject = {"type": "integer", "minimum": 0}
+_SHARE: JsonObject = {"type": "number", "minimum": 0, "maximum": 1}
+_CONVERSATION_ID: JsonObject = {"type": "string", "minLength": 1, "maxLength": 256}
 _DATA_SCHEMAS: dict[str, JsonObject] = {
     "approval": {
         "type": "object",
@@ -72,7 +75,51 @@ _DATA_SCHEMAS: dict[str, JsonObject] = {
         },
     },
     "external-event": {"type": "object", "properties": {"correlation": {"type": "object"}}},
+    "custom": {
+        "type": "object",
+        "required": ["customKind"],
+        "properties": {"customKind": {"type": "string", "minLength": 1}, "payload": {}},
+        "additionalProperties": False,
+    },
+    "conversation.start": {
+        "type": "object",
+        "required": ["conversationId"],
+        "properties": {
+            "conversationId": _CONVERSATION_ID,
+            **{name: {"type": "string"} for name in ("title", "initialPrompt")},
+        },
+        "additionalProperties": False,
+    },
+    "conversation.exchange": {
+        "type": "object",
+        "required": ["conversationId", "prompt"],
+        "properties": {
+            "conversationId": _CONVERSATION_ID,
+            "prompt": {"type": "string", "minLength": 1},
+            "outcomeSchema": {"type": "object"},
+            "turnIndex": {"type": "integer", "minimum": 0},
+        },
+        "additionalProperties": False,
+    },
+    "conversation.close": {
+        "type": "object",
+        "required": ["conversationId"],
+        "properties": {"conversationId": _CONVERSATION_ID, "reason": {"type": "string"}},
+        "additionalProperties": False,
+    },
+    "low-confidence": {
+        "type": "object",
+        "required": ["agentId", "threshold", "observed"],
+        "properties": {
+            "agentId": {"type": "string", "minLength": 3, "maxLength": 256},
+            "threshold": _SHARE,
+            "observed": _SHARE,
+            "decision": {},
+        },
+        "additionalProperties": False,
+    },
 }
+_REASONS = {"conversation.exchange": "conversation-input", "low-confidence": "low-confidence"}
 _LEGACY_DECISIONS = {"approved": "accept", "rejected": "reject"}
 
 
@@ -111,6 +158,9 @@ def request(kind: str, key: str, data: JsonObject, config: JsonObject) -> JsonOb
         NodeFailure: ``config_invalid``, when the node's config does not make one.
     """
     options: JsonObject = {name: config[name] for name in ("resumeSchema", "timeoutMs") if name in config}
+    if kind not in _DATA_SCHEMAS:
+        message = f"There is no kind of interrupt {kind!r}; there are: {', '.join(sorted(_DATA_SCHEMAS))}."
+        raise NodeFailure("config_invalid", message, retryable=False)
     try:
         check(data, _DATA_SCHEMAS[kind])
         check(options, {"properties": {"resumeSchema": {"type": "object"}, "timeoutMs": _TIMEOUT}})
@@ -141,9 +191,27 @@ def announcement(
         legacy = {"nodeId": node_id, "interruptId": interrupt_id, "questions": data["questions"]}
         drafts.append(Draft("clarification.requested", legacy, node_id))
     suspended = {"nodeId": node_id, "interruptId": interrupt_id, "kind": kind, "key": payload["key"]}
+    if kind in _REASONS:
+        suspended["reason"] = _REASONS[kind]
     drafts.append(Draft("node.suspended", suspended, node_id))
     told = set[str]() if known is None else known.told | {"interrupt.requested"}
     return [draft for draft in drafts if draft.type not in told]
+
+
+def check_approver(entry: InterruptState, caller: ApiKey, value: Any) -> None:
+    """Refuse a decision to somebody who is known by name and may not take it, or who takes it under another name.
+
+    Raises:
+        HostError: 403 ``forbidden``; the run stays suspended.
+    """
+    if entry.kind != "approval" or caller.name is None:
+        return
+    approvers = entry.request["data"].get("approversList")
+    details: JsonObject = {"nodeId": entry.node_id, "principal": caller.name}
+    if approvers and caller.name not in approvers:
+        raise HostError(403, "forbidden", f"{caller.name} is not one of the approvers.", details=details)
+    if is_object(value) and value.get("decidedBy", caller.name) != caller.name:
+        raise HostError(403, "forbidden", f"{caller.name} decides under no other name.", details=details)
 
 
 def checked_resume(entry: InterruptState, value: Any, principal: str, now: str) -> Any:
@@ -159,9 +227,45 @@ def checked_resume(entry: InterruptState, value: Any, principal: str, now: str) 
         return _checked_approval(entry.request["data"], value, principal, now)
     if entry.kind == "clarification":
         return _checked_answers(entry.request["data"], value)
-    if entry.kind == "external-event" and not (is_object(value) and "eventPayload" in value):
-        raise invalid("An external event is resumed with {eventPayload}.", field="resumeValue.eventPayload")
+    if entry.kind == "external-event":
+        return _checked_event(entry.request["data"], value)
+    if entry.kind == "conversation.exchange" and is_object(
+        outcome := entry.request["data"].get("outcomeSchema")
+    ):
+        _check(value, outcome)
     return value
+
+
+def _checked_event(data: JsonObject, value: Any) -> JsonObject:
+    """Check an event from outside: ``{eventPayload}``, maybe with ``eventId`` and with the ``correlation`` it has."""
+    if not (is_object(value) and "eventPayload" in value):
+        raise invalid("An external event is resumed with {eventPayload}.", field="resumeValue.eventPayload")
+    if "eventId" in value and not (isinstance(value["eventId"], str) and value["eventId"]):
+        raise invalid("The id of an event is text.", field="resumeValue.eventId")
+    if "correlation" in value and not correlates(data["correlation"], value["correlation"]):
+        message = "The event is another one: it does not have the correlation that is waited for."
+        raise invalid(message, field="resumeValue.correlation")
+    return value
+
+
+def correlates(asked: JsonObject, given: Any) -> bool:
+    """Whether an event is the one waited for: it has everything that is asked for, and may have more."""
+    return is_object(given) and all(
+        name in given and same(value, given[name]) for name, value in asked.items()
+    )
+
+
+def is_repeated(entry: InterruptState, value: Any) -> bool:
+    """Whether an event has been taken already, under the same id: to be told so again is no error."""
+    taken = entry.resume_value
+    return (
+        entry.kind == "external-event"
+        and entry.status == "resolved"
+        and is_object(value)
+        and is_object(taken)
+        and isinstance(value.get("eventId"), str)
+        and value["eventId"] == taken.get("eventId")
+    )
 
 
 def _checked_approval(data: JsonObject, value: Any, principal: str, now: str) -> JsonObject:
@@ -273,12 +377,22 @@ def resolution(entry: InterruptState, value: Any, principal: str, now: str) -> l
     return drafts
 
 
-def timed_out(entry: InterruptState) -> list[Draft]:
-    """Return the events of a question that nobody answered in time; the node's failure follows."""
+def timed_out(entry: InterruptState, config: JsonObject, now: str) -> tuple[list[Draft], JsonObject | None]:
+    """Return the events of a question that nobody answered in time, and the answer that stands in for one.
+
+    Without such an answer the node fails. An approval is rejected instead where its node's config says so: silence
+    never approves.
+    """
     if entry.kind != "approval":
-        return []
+        return [], None
     payload = {"nodeId": entry.node_id, "interruptId": entry.id, "action": "timeout"}
-    return [Draft("approval.received", payload, entry.node_id)]
+    received = Draft("approval.received", payload, entry.node_id)
+    if config.get("onTimeout") != "reject":
+        return [received], None
+    answer: JsonObject = {"action": "reject", "decidedAt": now, "decidedBy": "timeout"}
+    resolved, _, *rest = resolution(entry, answer, "timeout", now)
+    outcome = {**resolved.payload, "outcome": "rejected", "reason": "timeout"}
+    return [Draft(resolved.type, outcome, entry.node_id), received, *rest], answer
 
 
 def _received(entry: InterruptState, value: JsonObject) -> JsonObject:

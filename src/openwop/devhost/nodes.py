@@ -19,11 +19,19 @@ core.approval                 ``artifactId artifactType title description       
 [core.approvalGate,           artifactData actions requiredApprovals               feedback refineFeedback
 core.chat.approvalGate]       rejectionPolicy …``, ``timeoutMs resumeSchema``;     artifactData``
                               ``onReject``: ``continue`` or ``fail``;
-                              ``onRefine``: ``continue`` or ``ask-again``
+                              ``onRefine``: ``continue`` or ``ask-again``;
+                              ``onTimeout``: ``fail`` or ``reject``
 core.clarification            ``questions contextType timeoutMs resumeSchema``     ``answers`` {id: answer}
 [core.chat.clarification]
 core.externalEvent            ``eventType correlation timeoutMs resumeSchema``     ``eventPayload``
 [core.externalEvent.wait]
+core.conversationGate         ``prompts`` (or ``prompt``): one turn each; ``title    ``conversationId turns
+                              initialPrompt outcomeSchema timeoutMs closeReason``    outcome``
+core.interrupt                any question: ``kind`` (``custom`` when absent) and    ``value``
+                              its ``data``, ``timeoutMs resumeSchema``
+vendor.devhost.decide         ``agentId decision confidence``: asks somebody when    ``decision confidence
+                              the confidence is below the run's                      ratified``
+                              ``configurable.escalationThreshold`` (0.7)
 core.ai.callPrompt            see :mod:`openwop.devhost.mock_model`                ``text finishReason usage
 [core.ai.streamText]                                                               model``
 core.subWorkflow              ``workflowId``, ``inputMapping`` {child: parent},    ``childRunId status output``
@@ -49,22 +57,23 @@ import asyncio
 
 from openwop.devhost import evals
 from openwop.devhost.context import Behaviour, NodeContext
+from openwop.devhost.conversations import conversation_id
 from openwop.devhost.errors import NodeFailure
 from openwop.devhost.expressions import ExpressionError, evaluate
 from openwop.devhost.functions import FUNCTION_TYPE, call_function
 from openwop.devhost.graph import scope_of
 from openwop.devhost.interrupts import GRANTING, approval_data, clarification_data, external_event_data
-from openwop.devhost.json_values import JsonObject, is_object
+from openwop.devhost.json_values import JsonObject, is_number, is_object
 from openwop.devhost.mock_model import call_model
 from openwop.devhost.records import Draft
 
 #: Types that the protocol puts behind a capability which the host does not have.
 GATED_TYPES = {
-    "core.conversationGate": "conversationPrimitive",
     "core.orchestrator.supervisor": "orchestrator.supported",
     "core.dispatch": "dispatch.supported",
 }
 
+ESCALATION_THRESHOLD = 0.7
 _BURST_SLICE = 256
 
 
@@ -139,6 +148,54 @@ async def external_event(context: NodeContext) -> JsonObject:
     config = context.config
     answer: JsonObject = await context.interrupt("external-event", external_event_data(config), config)
     return {"eventPayload": answer["eventPayload"]}
+
+
+async def conversation(context: NodeContext) -> JsonObject:
+    """Talk with somebody, a turn for each prompt."""
+    config = context.config
+    identity: JsonObject = {"conversationId": conversation_id(context.state, context.node.id)}
+    opening: JsonObject = {name: config[name] for name in ("title", "initialPrompt") if name in config}
+    await context.interrupt("conversation.start", {**identity, **opening}, {})
+    prompts = config.get("prompts") or [config.get("prompt", "What would you like to say?")]
+    schema = {"outcomeSchema": config["outcomeSchema"]} if "outcomeSchema" in config else {}
+    turns = [
+        await context.interrupt("conversation.exchange", {**identity, "prompt": prompt, **schema}, config)
+        for prompt in prompts
+    ]
+    reason = {"reason": config["closeReason"]} if "closeReason" in config else {}
+    await context.interrupt("conversation.close", {**identity, **reason}, {})
+    return {**identity, "turns": turns, "outcome": turns[-1]}
+
+
+async def interrupt(context: NodeContext) -> JsonObject:
+    """Ask a question of any kind; the older names of the fields are those that packs use."""
+    config = context.config
+    kind = str(config.get("kind", config.get("reason", "custom")))
+    data = config.get("data", {})
+    if kind == "custom" and is_object(data):
+        data = {"customKind": context.node.id, **data}
+    options = {"resumeSchema": config.get("resumeSchema", config.get("answerSchema"))}
+    options["timeoutMs"] = config.get("timeoutMs")
+    given = {name: value for name, value in options.items() if value is not None}
+    return {"value": await context.interrupt(kind, data, given)}
+
+
+async def decide(context: NodeContext) -> JsonObject:
+    """Decide as an agent would, and have somebody ratify what it is not sure enough of."""
+    config = context.config
+    agent_id = str(config.get("agentId", "vendor.devhost.decider"))
+    decision, confidence = config.get("decision"), config.get("confidence")
+    sure = {"confidence": confidence} if is_number(confidence) and 0 <= confidence <= 1 else {}
+    if not context.emitted:  # inherited history may hold it already
+        decided = {"agentId": agent_id, "decision": decision, **sure}
+        await context.emit(Draft("agent.decided", decided, context.node.id))
+    threshold = context.state.record.configurable.get("escalationThreshold", ESCALATION_THRESHOLD)
+    # Without a confidence, or with one that is none, an agent has not said that it is unsure.
+    ratified = "confidence" in sure and sure["confidence"] < threshold
+    if ratified:
+        asked = {"agentId": agent_id, "threshold": threshold, "observed": confidence, "decision": decision}
+        decision = await context.interrupt("low-confidence", asked, config)
+    return {"decision": decision, **sure, "ratified": ratified}
 
 
 async def sub_workflow(context: NodeContext) -> JsonObject:
@@ -231,6 +288,9 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "core.chat.clarification": clarification,
     "core.externalEvent": external_event,
     "core.externalEvent.wait": external_event,
+    "core.conversationGate": conversation,
+    "core.interrupt": interrupt,
+    "vendor.devhost.decide": decide,
     "core.ai.callPrompt": call_model,
     "core.ai.streamText": call_model,
     "core.subWorkflow": sub_workflow,

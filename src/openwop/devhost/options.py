@@ -23,6 +23,7 @@ _CONFIGURABLE: JsonObject = {
         "maxTokens": {"type": "integer", "minimum": 1},
         "promptOverrides": {"type": "object", "additionalProperties": {"type": "string"}},
         "runTimeoutMs": {"type": "number", "exclusiveMinimum": 0},
+        "escalationThreshold": {"type": "number", "minimum": 0, "maximum": 1},
         "mockProvider": {
             "type": "object",
             "required": ["id"],
@@ -53,7 +54,7 @@ class Limits:
 
     Attributes:
         max_node_executions: The ceiling, and the default, of ``recursionLimit``.
-        max_run_duration_ms: The ceiling, and the default, of ``runTimeoutMs``.
+        max_run_duration_ms: The ceiling, and the default, of ``runTimeoutMs``; thirty days, for those who wait.
         max_request_bytes: The largest request body.
         max_bulk_cancel: The most ids in one bulk cancel.
         poll_page_size: The most events in one poll answer.
@@ -65,7 +66,7 @@ class Limits:
     """
 
     max_node_executions: int = 1000
-    max_run_duration_ms: int = 86_400_000
+    max_run_duration_ms: int = 2_592_000_000
     max_request_bytes: int = 1_048_576
     max_bulk_cancel: int = 100
     poll_page_size: int = 1000

@@ -345,7 +345,12 @@ class RunController:
     def _expire(self, entry: InterruptState) -> None:
         future = self._answers.pop(entry.id, None)
         if future is not None and not future.done():
-            self.append(timed_out(entry))
+            config = self.record.workflow.nodes[entry.node_id].config
+            drafts, answer = timed_out(entry, config, timestamp(self.clock.time()))
+            self.append(drafts)
+            if answer is not None:
+                future.set_result(answer)
+                return
             message = f"Nobody answered node {entry.node_id} in time."
             future.set_exception(NodeFailure("interrupt_timeout", message, retryable=False))
 

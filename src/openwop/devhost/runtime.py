@@ -11,7 +11,7 @@ from typing import Any
 
 from openwop.devhost.access import ApiKey, InterruptToken, KeyRing, TokenSigner
 from openwop.devhost.audit import AuditLog
-from openwop.devhost.clock import Clock, Signal, timestamp
+from openwop.devhost.clock import Clock, Signal, milliseconds, timestamp
 from openwop.devhost.content import Content
 from openwop.devhost.definition import Workflow, input_problem, parse_workflow
 from openwop.devhost.engine import InterruptState
@@ -47,6 +47,7 @@ class Runtime:
         audit: Who changed what.
         functions: What the node of each workflow that is written in Python calls. They are looked up by the workflow's
             id when the node runs, because a run that is read from a store has nothing but JSON.
+        receiver_problem: Says why nothing is ever delivered to a URL, or returns None.
         host_id: The host's name for itself, in what it says of where runs come from.
     """
 
@@ -58,12 +59,14 @@ class Runtime:
         store: RunStore,
         limits: Limits,
         token_secret: bytes,
+        receiver_problem: Callable[[str], str | None],
         run_ids: Callable[[], str] = new_run_id,
     ) -> None:
         self.keys = keys
         self.clock = clock
         self.store = store
         self.limits = limits
+        self.receiver_problem = receiver_problem
         self.workflows: dict[str, Workflow] = {}
         self.functions: dict[str, Callable[[Any], Awaitable[Any]]] = {}
         self.triggers = Triggers()
@@ -149,6 +152,11 @@ class Runtime:
     def controller(self, run_id: str) -> RunController | None:
         """Return a run, whoever asks."""
         return self._runs.get(run_id)
+
+    def runs(self, key: ApiKey | None = None) -> list[RunController]:
+        """Return the runs that a key may see, the oldest first; without a key, all of them."""
+        tenant = None if key is None else key.tenant
+        return [run for run in self._runs.values() if tenant in (None, run.record.tenant)]
 
     def visible_run(self, run_id: str, key: ApiKey) -> RunController:
         """Return a run that the key may see.
@@ -395,8 +403,13 @@ class Runtime:
         if entry is None:
             raise LookupError(f"node {node_id!r} of run {run_id!r} does not wait for anything")
         limit = entry.request.get("timeoutMs")
-        lifetime = min(expires_in_s, limit / 1000) if is_number(limit) and limit > 0 else expires_in_s
-        expires_at = timestamp(self.clock.time() + lifetime)
+        now = self.clock.time()
+        end = now + expires_in_s
+        if is_number(limit) and limit > 0:  # a token does not outlive what it is for
+            deadline = (milliseconds(entry.requested_at) + limit) / 1000
+            # A fork that inherits the question waits for its answer anew.
+            end = min(end, deadline if deadline > now else now + limit / 1000)
+        expires_at = timestamp(end)
         token = InterruptToken(run_id, node_id, entry.id, expires_at, intent)
         return self._signer.sign(token), expires_at
 

@@ -126,6 +126,47 @@ def _asking() -> list[JsonObject]:
             nodes=[wait, used],
             edges=[("wait", "use")],
         ),
+        *_talking(),
+    ]
+
+
+def _talking() -> list[JsonObject]:
+    """The workflows that wait for what is neither an approval, nor answers to questions, nor an event."""
+    city: JsonObject = {"type": "object", "required": ["city"], "properties": {"city": {"type": "string"}}}
+    talk = node(
+        "talk",
+        "core.conversationGate",
+        config={
+            "title": "A trip",
+            "initialPrompt": "Let us plan a trip.",
+            "prompts": ["Where do you want to go?", "And from there?"],
+            "outcomeSchema": city,
+            "closeReason": "goal-reached",
+        },
+    )
+    route = {"kind": "next-worker", "nextWorkerIds": ["writer"]}
+    decider = node(
+        "decide",
+        "vendor.devhost.decide",
+        config={
+            "agentId": "samples.router",
+            "decision": route,
+            "confidence": "{{inputs.confidence ?? 0.5}}",
+        },
+    )
+    sign = node(
+        "sign",
+        "core.interrupt",
+        config={"kind": "custom", "data": {"customKind": "signature", "payload": {"page": 3}}},
+    )
+    return [
+        workflow("openwop-conversation", description="Has a conversation of two turns.", nodes=[talk]),
+        workflow(
+            "openwop-low-confidence",
+            description="Has an unsure decision ratified. Inputs: confidence, from 0 to 1.",
+            nodes=[decider],
+        ),
+        workflow("openwop-custom-interrupt", description="Waits for something of its own.", nodes=[sign]),
     ]
 
 
@@ -227,7 +268,6 @@ def _family(parent: str, child: str) -> list[JsonObject]:
 
 def _conformance() -> list[JsonObject]:
     questions = [{"id": "q1", "question": "Which way?"}]
-    correlation = {"correlationId": "{{inputs.correlationId ?? 'conformance'}}"}
     return [
         workflow("conformance-noop", nodes=[node("noop", "core.noop")]),
         workflow("conformance-delay", nodes=[_delay("delay", 200)], description="Inputs: delayMs."),
@@ -244,24 +284,6 @@ def _conformance() -> list[JsonObject]:
             nodes=[node("ask", "core.clarification", config={"questions": questions})],
         ),
         workflow("conformance-failure", nodes=[_failing("fail")]),
-        workflow(
-            "conformance-interrupt-external-event",
-            nodes=[
-                node(
-                    "wait",
-                    "core.externalEvent",
-                    config={"eventType": "conformance.event", "correlation": correlation},
-                )
-            ],
-        ),
-        workflow(
-            "conformance-interrupt-quorum",
-            nodes=[
-                node(
-                    "gate", "core.approval", config={"requiredApprovals": 2, "actions": ["accept", "reject"]}
-                )
-            ],
-        ),
         workflow("conformance-stream-text", nodes=[_model("write")]),
         *_family("conformance-subworkflow-parent", "conformance-subworkflow-child"),
         workflow(
@@ -281,10 +303,60 @@ def _conformance() -> list[JsonObject]:
     ]
 
 
+def _interrupting() -> list[JsonObject]:
+    """The fixtures of the interrupt profiles."""
+    correlation = {"correlationId": "{{inputs.correlationId ?? 'conformance'}}"}
+    return [
+        workflow(
+            "conformance-interrupt-external-event",
+            nodes=[
+                node(
+                    "wait",
+                    "core.externalEvent",
+                    config={"eventType": "conformance.event", "correlation": correlation},
+                )
+            ],
+        ),
+        workflow(
+            "conformance-interrupt-quorum",
+            nodes=[
+                node(
+                    "gate", "core.approval", config={"requiredApprovals": 2, "actions": ["accept", "reject"]}
+                )
+            ],
+        ),
+        workflow(
+            "conformance-interrupt-auth-required",
+            nodes=[node("gate", "core.approval")],
+        ),
+        workflow(
+            "conformance-interrupt-parent-child-cancel",
+            nodes=[
+                node(
+                    "child",
+                    "core.subWorkflow",
+                    config={"workflowId": "conformance-interrupt-parent-child-cancel-child"},
+                )
+            ],
+        ),
+        workflow("conformance-interrupt-parent-child-cancel-child", nodes=[node("gate", "core.approval")]),
+        workflow(
+            "conformance-agent-low-confidence",
+            nodes=[
+                node(
+                    "low-conf-decider",
+                    "vendor.devhost.decide",
+                    config={"agentId": "core.conformance.low-conf-decider", "confidence": 0.5},
+                )
+            ],
+        ),
+    ]
+
+
 def _whole_input() -> JsonObject:
     return {"type": "expression", "expression": "inputs"}
 
 
 def sample_workflows() -> list[JsonObject]:
     """Return the definitions of all samples and fixtures."""
-    return [*_shown(), *_conformance()]
+    return [*_shown(), *_conformance(), *_interrupting()]

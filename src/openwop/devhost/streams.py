@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from openwop.devhost.clock import Clock, Signal, wait_any
+from openwop.devhost.clock import Clock, Signal, is_due, wait_any
 from openwop.devhost.engine import RunState
 from openwop.devhost.errors import invalid
 from openwop.devhost.json_values import encode
@@ -94,7 +94,7 @@ class EventStream:
             if self._due():
                 yield self._flush()
                 self._spoke()
-            elif self._clock.time() - self._spoke_at >= self._keepalive_s:
+            elif is_due(self._clock, self._spoke_at + self._keepalive_s):
                 yield KEEPALIVE
                 self._spoke()
             for chunk in self._annotated():
@@ -125,9 +125,10 @@ class EventStream:
     async def _wait(self) -> None:
         """Wait for the log, or for the time at which something has to be said anyway."""
         due = self._spoke_at + self._keepalive_s
+        lazy = self._flush_at is None or self._flush_at > due
         if self._flush_at is not None:
             due = min(due, self._flush_at)
-        await wait_any((self._run.changed, *self._stop), self._clock, due - self._clock.time())
+        await wait_any((self._run.changed, *self._stop), self._clock, due - self._clock.time(), lazy=lazy)
 
     def _annotated(self) -> list[bytes]:
         """Tell of annotations that came since the last look; they have no place in the log, and move nobody's."""
@@ -182,7 +183,7 @@ class EventStream:
         self._buffer.append(shown)
 
     def _due(self) -> bool:
-        return self._flush_at is not None and self._clock.time() >= self._flush_at
+        return self._flush_at is not None and is_due(self._clock, self._flush_at)
 
     def _take(self) -> list[Frame]:
         held, self._buffer, self._flush_at = self._buffer, [], None

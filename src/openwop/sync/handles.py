@@ -323,6 +323,25 @@ class Run:
         """
         return self._portal.call(self._async.edit, data, node_id=node_id)
 
+    def respond(self, value: Any, *, node_id: str | None = None) -> InterruptResolution:
+        """Answer what the run waits for, of whatever kind, with ``value`` as it is.
+
+        That is a turn of a conversation, an event from outside, a decision that an agent was not sure of, or what only
+        the workflow's author knows.  Approvals and clarifications have methods of their own.
+
+        Args:
+            value: the answer, as JSON.
+            node_id: the node that waits; without it, the one interrupt that is pending.
+
+        Raises:
+            RequestValidationError: none is pending, or several are (it names them).
+
+        Example::
+
+            run.respond({"city": "Oslo"})
+        """
+        return self._portal.call(self._async.respond, value, node_id=node_id)
+
     def answer(
         self, answers: Mapping[str, Any] | Sequence[Mapping[str, Any]], *, node_id: str | None = None
     ) -> InterruptResolution:
