@@ -70,15 +70,14 @@ def payload_schema(event_type: str) -> str | None:
 async def answer_everything(api: Api, run_id: str) -> None:
     """Answer each question of a run until it has ended."""
     run = api.host.run(run_id)
-    answered: set[str | None] = {None}  # children
+    answered: set[str] = set()  # children
 
-    def children() -> set[str | None]:
-        return {entry.child_run_id for entry in run.state.nodes.values()} - answered
+    def children() -> set[str]:
+        return {child for entry in run.state.nodes.values() for child in entry.children} - answered
 
     while True:
         await api.until(run_id, lambda state: state.terminal or bool(state.pending()) or bool(children()))
         for child in children():
-            assert child is not None
             await answer_everything(api, child)
             answered.add(child)
         if run.state.terminal:
