@@ -273,6 +273,7 @@ print(next(events).sequence)
 def work():
     says(client.runs.get, "run-1")
     says(list, client.runs.events("run-1"))
+    says(list, events)
     events.close()
     client.close()
     says(client.runs.get, "run-1")
@@ -283,7 +284,7 @@ print(client.runs.get("run-1").status, next(events).sequence)
 """
     ended = run_program(source, server.base_url, loop=loop)
     assert ended.output == [
-        "0", NOT_AFTER_FORK, NOT_AFTER_FORK, "This client is closed.", "running", "running 1"
+        "0", *[NOT_AFTER_FORK] * 3, "This client is closed.", "running", "running 1"
     ], ended  # fmt: skip
     assert ended_quietly(ended), ended
 
