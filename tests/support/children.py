@@ -39,6 +39,7 @@ class Program:
     """A program that is running."""
 
     process: subprocess.Popen[str]
+    patience: float = PATIENCE_S
     _lines: list[str] = field(default_factory=list)
     _since: float = field(default_factory=time.monotonic)
 
@@ -65,15 +66,17 @@ class Program:
 
     def end(self) -> Ended:
         """Wait for its end."""
-        output, errors = self.process.communicate(timeout=PATIENCE_S)
+        output, errors = self.process.communicate(timeout=self.patience)
         seconds = time.monotonic() - self._since
         lines = [*self._lines, *output.splitlines()]
         return Ended(lines, errors, self.process.returncode, seconds)
 
 
 @contextmanager
-def program(source: str, *arguments: str, loop: str = "asyncio") -> Iterator[Program]:
-    """Start a program, and end it by force where the test does not see it end."""
+def program(
+    source: str, *arguments: str, loop: str = "asyncio", patience: float = PATIENCE_S
+) -> Iterator[Program]:
+    """Start a program, and end it by force where the test does not see it end within ``patience`` seconds."""
     command = [sys.executable, "-u", "-c", PRELUDES[loop] + dedent(source), *arguments]
     process = subprocess.Popen(
         command,
@@ -84,19 +87,19 @@ def program(source: str, *arguments: str, loop: str = "asyncio") -> Iterator[Pro
         encoding="utf-8",
         env={name: value for name, value in os.environ.items() if not name.startswith("OPENWOP_")},
     )
-    watchdog = threading.Timer(PATIENCE_S, process.kill)  # ends a read that would wait for ever
+    watchdog = threading.Timer(patience, process.kill)  # ends a read that would wait for ever
     watchdog.start()
     try:
-        yield Program(process)
+        yield Program(process, patience)
     finally:
         watchdog.cancel()
         process.kill()
         process.communicate()
 
 
-def run_program(source: str, *arguments: str, loop: str = "asyncio") -> Ended:
+def run_program(source: str, *arguments: str, loop: str = "asyncio", patience: float = PATIENCE_S) -> Ended:
     """Run a program to its end; ``seconds`` is from the end of its last line of code."""
-    with program(f"{source}\nprint({LAST_LINE!r})", *arguments, loop=loop) as running:
+    with program(f"{source}\nprint({LAST_LINE!r})", *arguments, loop=loop, patience=patience) as running:
         running.wait_for(LAST_LINE)
         ended = running.end()
         return replace(ended, output=[line for line in ended.output if line != LAST_LINE])
