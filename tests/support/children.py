@@ -6,12 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from textwrap import dedent
+from typing import IO
 
 PATIENCE_S = 40.0
 LAST_LINE = "(end of the program)"
@@ -39,6 +41,7 @@ class Program:
     """A program that is running."""
 
     process: subprocess.Popen[str]
+    _errors: IO[str]
     patience: float = PATIENCE_S
     _lines: list[str] = field(default_factory=list)
     _since: float = field(default_factory=time.monotonic)
@@ -66,10 +69,13 @@ class Program:
 
     def end(self) -> Ended:
         """Wait for its end."""
-        output, errors = self.process.communicate(timeout=self.patience)
+        # Not by `communicate`, which knows nothing of what was read ahead with the lines so far.
+        assert self.process.stdout is not None
+        self._lines += self.process.stdout.read().splitlines()
+        code = self.process.wait(self.patience)
         seconds = time.monotonic() - self._since
-        lines = [*self._lines, *output.splitlines()]
-        return Ended(lines, errors, self.process.returncode, seconds)
+        self._errors.seek(0)
+        return Ended(self._lines, self._errors.read(), code, seconds)
 
 
 @contextmanager
@@ -78,23 +84,26 @@ def program(
 ) -> Iterator[Program]:
     """Start a program, and end it by force where the test does not see it end within ``patience`` seconds."""
     command = [sys.executable, "-u", "-c", PRELUDES[loop] + dedent(source), *arguments]
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-        env={name: value for name, value in os.environ.items() if not name.startswith("OPENWOP_")},
-    )
-    watchdog = threading.Timer(patience, process.kill)  # ends a read that would wait for ever
-    watchdog.start()
-    try:
-        yield Program(process, patience)
-    finally:
-        watchdog.cancel()
-        process.kill()
-        process.communicate()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("OPENWOP_")}
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8") as errors,
+        subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            encoding="utf-8",
+            env=environment,
+        ) as process,
+    ):
+        watchdog = threading.Timer(patience, process.kill)  # ends a read that would wait for ever
+        watchdog.start()
+        try:
+            yield Program(process, errors, patience)
+        finally:
+            watchdog.cancel()
+            process.kill()
 
 
 def run_program(source: str, *arguments: str, loop: str = "asyncio", patience: float = PATIENCE_S) -> Ended:

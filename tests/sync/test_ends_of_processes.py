@@ -279,9 +279,11 @@ client.runs.get("run-1")
 events = client.runs.events("run-1")
 print(next(events).sequence)
 def work():
+    began = time.monotonic()
     says(client.runs.get, "run-1")
     says(list, client.runs.events("run-1"))
     says(list, events)
+    print("at once" if time.monotonic() - began < 4 else "late")
     events.close()
     client.close()
     says(client.runs.get, "run-1")
@@ -292,7 +294,7 @@ print(client.runs.get("run-1").status, next(events).sequence)
 """
     ended = run_program(source, server.base_url, loop=loop)
     assert ended.output == [
-        "0", *[NOT_AFTER_FORK] * 3, "This client is closed.", "running", "running 1"
+        "0", *[NOT_AFTER_FORK] * 3, "at once", "This client is closed.", "running", "running 1"
     ], ended  # fmt: skip
     assert ended_quietly(ended), ended
 

@@ -17,6 +17,7 @@ import sniffio
 
 from openwop._core.request import ApiRequest
 from openwop.middleware import AttemptResponse, CallNext
+from openwop.sync import _loop
 from openwop.sync._portal import Portal, blocking_middleware, in_worker_thread
 
 PATIENCE_S = 10.0
@@ -171,6 +172,7 @@ def test_a_loop_that_was_ended_from_inside_fails_its_callers_and_the_next_client
         portal.call(leave)
     with pytest.raises(RuntimeError, match="create a new client"):
         portal.call(echo, 1)
+    portal.thread._thread.join(PATIENCE_S)
     assert "loop thread of the blocking clients has ended" in caplog.text
     assert make_portal().call(echo, 2) == 2
 
@@ -227,8 +229,16 @@ def test_a_call_from_the_loop_thread_itself_raises_instead_of_waiting_for_itself
     async def inside() -> None:
         portal.call(echo, 1)
 
+    began = time.monotonic()
     with pytest.raises(RuntimeError, match="called from its own loop thread"):
         portal.call(inside)
+    assert time.monotonic() - began < _loop._LET_GO_S
+
+
+def test_nothing_is_kept_of_calls_that_are_over(portal: Portal) -> None:
+    for number in range(200):
+        portal.call(echo, number)
+    assert (len(portal.thread._open), len(portal.thread._tasks)) in ((0, 0), (0, 1))
 
 
 def test_a_call_sees_the_context_variables_of_its_caller_and_changes_none(portal: Portal) -> None:

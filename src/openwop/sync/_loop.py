@@ -177,9 +177,7 @@ class LoopThread:
         self.exiting = False
         self._pid = os.getpid()
         self._stopping = False
-        self._lock = (
-            threading.RLock()
-        )  # a finalizer or a signal handler may come in while this thread holds it
+        self._lock = threading.RLock()  # a signal handler or a finalizer may come in while it is held
         self._ready = threading.Event()
         self._accepting = False
         self._loop: asyncio.AbstractEventLoop = cast("Any", None)
@@ -314,7 +312,7 @@ class LoopThread:
             return call.wait()
         except BaseException:
             # Ctrl-C must stop the request too, not only the wait for it.
-            if not call.finished:
+            if call in self._open:
                 call.cancel()
             raise
 
@@ -323,12 +321,11 @@ class LoopThread:
         self.check()
         with self._lock:
             if self._accepting:
-                self._open.add(call)  # before the loop can have come to its end, where it is taken out
-                try:
+                self._open.add(call)
+                with suppress(RuntimeError):  # the loop was closed this moment
                     self._loop.call_soon_threadsafe(call.start, context=call.context)
                     return
-                except RuntimeError:  # the loop was closed this moment
-                    self._open.discard(call)
+                self._open.discard(call)
         self._halt_if_exiting()
         raise RuntimeError("The event loop of the blocking clients has ended; create a new client.")
 
