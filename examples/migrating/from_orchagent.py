@@ -52,7 +52,9 @@ def main() -> None:
 
         # --8<-- [start:secrets]
         options = RunConfigurable(
-            ai_provider="openai", ai_model="some-model", ai_credential_ref="team-openai"
+            ai_provider="openai",
+            ai_model="some-model",
+            ai_credential_ref="team-openai",
         )
         print(options.to_wire())
         try:

@@ -54,6 +54,16 @@ def no_idempotency_key(side: Side) -> Any:
 
 
 @scenario
+def headers_that_no_program_gives(side: Side) -> Any:
+    side.on("GET", RUN, json_response(200, snapshot_doc()))
+    side.client.runs_get(RUN_ID)
+    side.client.runs_get(RUN_ID)
+    headers = side.server.requests[-1].headers
+    shown = {name: headers.get(name) for name in ("accept", "accept-encoding", "connection")}
+    return shown, "traceparent" in headers, headers["user-agent"].partition("/")[0]
+
+
+@scenario
 def options_in_their_class(side: Side) -> Any:
     options = side.module.RunConfigurable(temperature=0.5, extras={"acme.flag": True})
     _create(side, side.module.CreateRunRequest("w", configurable=options))
