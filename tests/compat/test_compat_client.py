@@ -273,6 +273,19 @@ def test_stream_events_needs_no_client() -> None:
         server.wait_until_closed()
 
 
+def test_stream_events_left_half_way_may_be_collected_by_the_loop_itself() -> None:
+    """We chose that it ends wherever the collector comes upon it, without waiting there for the loop."""
+    with FaultServer() as server, OpenwopClient(server.base_url, KEY) as client:
+        parts = [*map(frame, run_log(3, end=None)), Stall()]
+        server.on("GET", f"{RUN}/events", sse_response(*parts, end=False))
+        events = stream_events(server.base_url, KEY, RUN_ID)
+        assert next(events).sequence == 0
+        left = [events]
+        del events
+        client._portal.run(left.clear)  # the last reference goes in the loop's thread
+        server.wait_until_closed()
+
+
 # -- errors ---------------------------------------------------------------------------------------------------
 
 
