@@ -271,7 +271,9 @@ client.runs.get("run-1")
 events = client.runs.events("run-1")
 print(next(events).sequence)
 def work():
+    began = time.monotonic()
     says(client.runs.get, "run-1")
+    print("at once" if time.monotonic() - began < 3 else "late")
     says(list, client.runs.events("run-1"))
     events.close()
     client.close()
@@ -283,7 +285,7 @@ print(client.runs.get("run-1").status, next(events).sequence)
 """
     ended = run_program(source, server.base_url, loop=loop)
     assert ended.output == [
-        "0", NOT_AFTER_FORK, NOT_AFTER_FORK, "This client is closed.", "running", "running 1"
+        "0", NOT_AFTER_FORK, "at once", NOT_AFTER_FORK, "This client is closed.", "running", "running 1"
     ], ended  # fmt: skip
     assert ended_quietly(ended), ended
 

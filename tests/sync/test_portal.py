@@ -227,8 +227,10 @@ def test_a_call_from_the_loop_thread_itself_raises_instead_of_waiting_for_itself
     async def inside() -> None:
         portal.call(echo, 1)
 
+    began = time.monotonic()
     with pytest.raises(RuntimeError, match="called from its own loop thread"):
         portal.call(inside)
+    assert time.monotonic() - began < 3, "it waited for a call that never began"
 
 
 def test_a_call_sees_the_context_variables_of_its_caller_and_changes_none(portal: Portal) -> None:
