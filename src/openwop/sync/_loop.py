@@ -311,7 +311,7 @@ class LoopThread:
             self.begin(call)
             return call.wait()
         except BaseException:
-            # Ctrl-C must stop the request too, not only the wait for it.
+            # Ctrl-C must stop the request too, not only the wait for it.  What was refused has never begun.
             if call in self._open:
                 call.cancel()
             raise
