@@ -13,6 +13,7 @@ import sys
 import threading
 import urllib.error
 import uuid
+from typing import Any
 
 import anyio
 import pytest
@@ -272,6 +273,19 @@ def test_stream_events_needs_no_client() -> None:
         server.wait_until_closed()
 
 
+def test_stream_events_left_half_way_may_be_collected_by_the_loop_itself() -> None:
+    """We chose that it ends wherever the collector comes upon it, without waiting there for the loop."""
+    with FaultServer() as server, OpenwopClient(server.base_url, KEY) as client:
+        parts = [*map(frame, run_log(3, end=None)), Stall()]
+        server.on("GET", f"{RUN}/events", sse_response(*parts, end=False))
+        events = stream_events(server.base_url, KEY, RUN_ID)
+        assert next(events).sequence == 0
+        left = [events]
+        del events
+        client._portal.run(left.clear)  # the last reference goes in the loop's thread
+        server.wait_until_closed()
+
+
 # -- errors ---------------------------------------------------------------------------------------------------
 
 
@@ -285,6 +299,22 @@ def test_every_error_survives_pickle_and_copy(kind: type[WopError]) -> None:
         assert type(twin) is kind
         assert (str(twin), twin.status, twin.raw_text) == (f"later (trace={'ab' * 16})", 503, '{"x": 1}')
         assert (twin.envelope, twin.trace_id) == (error.envelope, "ab" * 16)
+
+
+def test_a_refused_stream_survives_pickle_after_its_body_was_read() -> None:
+    """We chose it: what logs an error reads its body, and may send it on after that."""
+    with FaultServer() as server, OpenwopClient(server.base_url, KEY) as client:
+        server.on("GET", "*", error_response(403, "forbidden", "not yours", retry_after=3))
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            next(client.runs_events(RUN_ID))
+        body = caught.value.read()
+        twin = pickle.loads(pickle.dumps(caught.value))  # noqa: S301  # our own bytes
+        assert (twin.code, twin.url, twin.headers["retry-after"]) == (403, caught.value.url, "3")
+        assert (str(twin), twin.envelope, twin.read()) == (
+            "not yours",
+            ErrorEnvelope("forbidden", "not yours"),
+            body,
+        )
 
 
 def test_the_native_error_is_the_cause() -> None:
@@ -379,9 +409,11 @@ def test_an_id_may_be_anything_that_has_a_text() -> None:
         assert client.runs_get(run_id).status == "running"  # type: ignore[arg-type]
 
 
-def test_no_time_limit_is_a_long_one() -> None:
-    """We chose an hour where the old client would wait for ever."""
-    with FaultServer() as server, OpenwopClient(server.base_url, KEY, None) as client:  # type: ignore[arg-type]
+@pytest.mark.parametrize("limit", [None, float("inf"), 10**9])
+def test_no_time_limit_is_a_long_one(limit: Any) -> None:
+    """We chose an hour where the old client would wait for ever, and 23 hours where a program asks for longer."""
+    with FaultServer() as server, OpenwopClient(server.base_url, KEY, limit) as client:
         server.on("GET", f"{RUN}/events", sse_response(*map(frame, run_log(2))))
-        events = client.runs_events(RUN_ID, timeout_seconds=None)  # type: ignore[arg-type]
-        assert len(list(events)) == 2
+        server.on("GET", RUN, json_response(200, snapshot_doc()))
+        assert len(list(client.runs_events(RUN_ID, timeout_seconds=limit))) == 2
+        assert client.runs_get(RUN_ID).status == "running"

@@ -34,7 +34,7 @@ OTHERS = {
         NotFound RateLimited ServerError Event ThreadCreateResponse HistoryItem RunStartResponse
     """,
     "cloacina-client": """
-        Client AsyncClient CloacinaApiError DeliveryPush ProtocolVersionError DELIVERY_PROTOCOL_VERSION generated
+        Client AsyncClient CloacinaApiError DeliveryPush ProtocolVersionError DELIVERY_PROTOCOL_VERSION generated models
         tenant_segment health ready create_key list_keys revoke_key create_tenant_key list_tenant_keys
         revoke_tenant_key create_ws_ticket local_login refresh logout whoami list_accounts create_account
         disable_account reset_password create_tenant list_tenants remove_tenant list_secrets create_secret get_secret

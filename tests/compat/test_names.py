@@ -76,7 +76,8 @@ def written(hint: Any) -> str:
 def field_facts(field: dataclasses.Field[Any]) -> tuple[Any, ...]:
     factory = field.default_factory
     made = factory() if callable(factory) else None
-    return field.name, field.type, field.default is dataclasses.MISSING or field.default, made, field.init
+    default = "must be given" if field.default is dataclasses.MISSING else (field.default,)
+    return field.name, field.type, default, made, field.init, field.repr, field.compare
 
 
 def shown(function: Any) -> str:

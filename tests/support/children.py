@@ -42,6 +42,7 @@ class Program:
 
     process: subprocess.Popen[str]
     _errors: IO[str]
+    patience: float = PATIENCE_S
     _lines: list[str] = field(default_factory=list)
     _since: float = field(default_factory=time.monotonic)
 
@@ -71,15 +72,17 @@ class Program:
         # Not by `communicate`, which knows nothing of what was read ahead with the lines so far.
         assert self.process.stdout is not None
         self._lines += self.process.stdout.read().splitlines()
-        code = self.process.wait(PATIENCE_S)
+        code = self.process.wait(self.patience)
         seconds = time.monotonic() - self._since
         self._errors.seek(0)
         return Ended(self._lines, self._errors.read(), code, seconds)
 
 
 @contextmanager
-def program(source: str, *arguments: str, loop: str = "asyncio") -> Iterator[Program]:
-    """Start a program, and end it by force where the test does not see it end."""
+def program(
+    source: str, *arguments: str, loop: str = "asyncio", patience: float = PATIENCE_S
+) -> Iterator[Program]:
+    """Start a program, and end it by force where the test does not see it end within ``patience`` seconds."""
     command = [sys.executable, "-u", "-c", PRELUDES[loop] + dedent(source), *arguments]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OPENWOP_")}
     with (
@@ -94,18 +97,18 @@ def program(source: str, *arguments: str, loop: str = "asyncio") -> Iterator[Pro
             env=environment,
         ) as process,
     ):
-        watchdog = threading.Timer(PATIENCE_S, process.kill)  # ends a read that would wait for ever
+        watchdog = threading.Timer(patience, process.kill)  # ends a read that would wait for ever
         watchdog.start()
         try:
-            yield Program(process, errors)
+            yield Program(process, errors, patience)
         finally:
             watchdog.cancel()
             process.kill()
 
 
-def run_program(source: str, *arguments: str, loop: str = "asyncio") -> Ended:
+def run_program(source: str, *arguments: str, loop: str = "asyncio", patience: float = PATIENCE_S) -> Ended:
     """Run a program to its end; ``seconds`` is from the end of its last line of code."""
-    with program(f"{source}\nprint({LAST_LINE!r})", *arguments, loop=loop) as running:
+    with program(f"{source}\nprint({LAST_LINE!r})", *arguments, loop=loop, patience=patience) as running:
         running.wait_for(LAST_LINE)
         ended = running.end()
         return replace(ended, output=[line for line in ended.output if line != LAST_LINE])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pickle
+import urllib.error
 from collections.abc import Callable
 from typing import Any
 
 from support.compat_side import RUN, TRACEPARENT, Side, scenario
 from support.fault_server import (
     RUN_ID,
+    FaultServer,
     Reset,
     Stall,
     bytes_response,
@@ -318,6 +320,51 @@ def a_redirect(side: Side) -> Any:
     side.on("GET", RUN, redirect("/v1/runs/moved"))
     side.on("GET", "/v1/runs/moved", json_response(200, snapshot_doc()))
     return side.see(lambda: side.client.runs_get(RUN_ID))
+
+
+@scenario
+def a_redirect_of_a_post(side: Side) -> Any:
+    side.on("POST", "/v1/runs", redirect("/v1/moved"))
+    side.on(
+        "POST", "/v1/moved", json_response(201, {"runId": RUN_ID, "status": "pending", "eventsUrl": "/e"})
+    )
+    return side.kinds(lambda: side.client.runs_create(side.module.CreateRunRequest("w")).runId)
+
+
+@scenario
+def a_redirect_to_another_host(side: Side) -> Any:
+    with FaultServer() as other:
+        other.on("GET", "*", json_response(200, snapshot_doc()))
+        side.on("GET", RUN, redirect(f"{other.base_url}{RUN}"))
+        status = side.client.runs_get(RUN_ID).status
+        return status, other.requests[-1].headers.get("authorization")
+
+
+@scenario
+def traces_in_odd_forms(side: Side) -> Any:
+    trace, span = "ab" * 16, "cd" * 8
+    forms = (
+        f"00-{trace.upper()}-{span}-01", f"01-{trace}-{span}-01-more", f" 00-{trace}-{span}-01",
+        f"00-{'0' * 32}-{span}-01", f"00-{trace}-{span}", "", None,
+    )  # fmt: skip
+    return [side.module.WopError(500, "", None, form).trace_id for form in forms]
+
+
+@scenario
+def a_key_in_a_message(side: Side) -> Any:
+    envelope = side.module.ErrorEnvelope("unauthenticated", "no such key: api_key=hk_live_0123456789")
+    error = side.module.WopError(401, "", envelope)
+    return str(error), error.envelope.message
+
+
+@scenario
+def what_is_behind_an_error(side: Side) -> Any:
+    with nothing_listens() as url:
+        client = side.make(url)
+        try:
+            client.runs_get(RUN_ID)
+        except side.module.WopError as error:
+            return isinstance(error.__cause__, urllib.error.URLError)
 
 
 @scenario

@@ -133,6 +133,17 @@ def a_registry(side: Side) -> Any:
 
 
 @scenario
+def a_registry_whose_address_is_set_later(side: Side) -> Any:
+    registry = side.registry()
+
+    def move() -> str:
+        registry.base_url = f"{side.server.base_url}/other"
+        return str(registry.base_url)
+
+    return side.kinds(move)
+
+
+@scenario
 def a_registry_that_does_not_have_it(side: Side) -> Any:
     side.on("GET", "*", empty_response(404))
     return side.kinds(lambda: side.registry().pack("nope"))

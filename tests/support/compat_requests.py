@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import create_autospec, patch
 
 from support.compat_side import RUN, Side, scenario
 from support.fault_server import (
@@ -48,6 +51,16 @@ def a_run_with_everything(side: Side) -> Any:
 def no_idempotency_key(side: Side) -> Any:
     _create(side, side.module.CreateRunRequest("w"))
     return "idempotency-key" in side.server.requests[-1].headers
+
+
+@scenario
+def headers_that_no_program_gives(side: Side) -> Any:
+    side.on("GET", RUN, json_response(200, snapshot_doc()))
+    side.client.runs_get(RUN_ID)
+    side.client.runs_get(RUN_ID)
+    headers = side.server.requests[-1].headers
+    shown = {name: headers.get(name) for name in ("accept", "accept-encoding", "connection")}
+    return shown, "traceparent" in headers, headers["user-agent"].partition("/")[0]
 
 
 @scenario
@@ -96,6 +109,32 @@ def an_id_that_is_empty(side: Side) -> Any:
     side.on("GET", "/v1/runs/", error_response(404, "not_found"))
     found = side.see(lambda: side.client.runs_get(""))
     return found["raises"], found["status"], len(side.server.requests)
+
+
+@scenario
+def an_id_that_the_program_has_encoded(side: Side) -> Any:
+    side.on("GET", "*", json_response(200, {"id": "w"}))
+    side.client.workflows_get("a%2Fb")
+    return side.server.requests[-1].target
+
+
+@scenario
+def idempotency_keys_that_are_none(side: Side) -> Any:
+    keys = ("order 5", "ä", "k" * 256, "k\r\nX-Other: 1")
+    return [_create(side, side.module.CreateRunRequest("w"), idempotency_key=key) for key in keys]
+
+
+@scenario
+def a_file_with_a_space_in_its_name(side: Side) -> Any:
+    side.on("GET", "*", empty_response(404))
+    return side.kinds(lambda: side.client.get_workspace_file("my notes.md"))
+
+
+@scenario
+def a_query_with_a_space(side: Side) -> Any:
+    side.on("GET", "*", json_response(200, {"items": []}))
+    side.client.prompts_list(side.module.ListPromptsRequest(tag="a b/c"))
+    return side.server.requests[-1].target
 
 
 @scenario
@@ -157,6 +196,55 @@ def addresses_and_keys(side: Side) -> Any:
     ]:  # fmt: skip
         made[f"{url} {key}"] = side.kinds(lambda url=url, key=key: bool(side.module.OpenwopClient(url, key)))
     return made
+
+
+@scenario
+def time_limits(side: Side) -> Any:
+    side.on("GET", RUN, json_response(200, snapshot_doc()))
+    limits = (5, 0.5, 10**6, 0)
+    return {
+        str(limit): side.kinds(
+            lambda limit=limit: side.make(side.server.base_url, limit).runs_get(RUN_ID).status
+        )
+        for limit in limits
+    }
+
+
+@scenario
+def a_client_that_is_copied(side: Side) -> Any:
+    side.on("GET", RUN, json_response(200, snapshot_doc()))
+    return (
+        side.kinds(lambda: copy.copy(side.client).runs_get(RUN_ID).status),
+        side.kinds(lambda: copy.deepcopy(side.client).runs_get(RUN_ID).status),
+        side.kinds(lambda: pickle.loads(pickle.dumps(side.client)).runs_get(RUN_ID).status),  # noqa: S301
+    )
+
+
+@scenario
+def a_program_with_a_client_of_its_own(side: Side) -> Any:
+    class Client(side.module.OpenwopClient):  # type: ignore[name-defined,misc]
+        def __init__(self, url: str) -> None:
+            super().__init__(url, api_key="hk_test_key")
+            self.asked: list[str] = []
+
+        def runs_get(self, run_id: str) -> Any:
+            self.asked.append(run_id)
+            return super().runs_get(run_id)
+
+    side.on("GET", RUN, json_response(200, snapshot_doc()))
+    client = Client(side.server.base_url)
+    side.closing.callback(getattr(client, "close", lambda: None))
+    double = create_autospec(side.module.OpenwopClient, instance=True)
+    double.runs_get.return_value = client.runs_get(RUN_ID)
+    with patch.object(client, "runs_cancel", autospec=True, return_value="cancelled"):
+        cancelled = client.runs_cancel(RUN_ID)
+    return (
+        (client.asked, cancelled, double.runs_get("r").status, isinstance(double, side.module.OpenwopClient)),
+        [
+            side.kinds(call)
+            for call in (double.runs_get, lambda: double.runs_create("w", "x"), lambda: double.nothing)
+        ],
+    )
 
 
 @scenario

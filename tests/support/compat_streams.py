@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import urllib.error
 from collections.abc import Callable
 from typing import Any
 
@@ -48,6 +51,43 @@ def a_stream_as_it_should_be(side: Side) -> Any:
     ]
     side.on("GET", f"{RUN}/events", sse_response(*parts))
     return side.see(lambda: list(side.client.runs_events(RUN_ID, last_event_id="", buffer_ms=50)))
+
+
+@scenario
+def a_stream_without_options(side: Side) -> Any:
+    side.on("GET", f"{RUN}/events", sse_response(*map(frame, run_log(2))))
+    for options in ({}, {"stream_mode": []}, {"stream_mode": "debug", "buffer_ms": 0}):
+        side.events(**options)
+    return [request.target for request in side.server.requests]
+
+
+@scenario
+def events_that_come_twice(side: Side) -> Any:
+    log = run_log(4)
+    side.on(
+        "GET", f"{RUN}/events", sse_response(*map(frame, [log[0], log[1], log[1], log[0], log[2], log[3]]))
+    )
+    return side.events()
+
+
+@scenario
+def a_stream_that_is_closed_while_the_run_waits(side: Side) -> Any:
+    log = run_log(4)
+    side.on("GET", f"{RUN}/events", sse_response(*map(frame, log[:2])), sse_response(), _resumed(log))
+    side.on("GET", RUN, json_response(200, snapshot_doc("waiting-approval")))
+    return side.events()
+
+
+@scenario
+def a_stream_as_a_generator(side: Side) -> Any:
+    side.on("GET", f"{RUN}/events", sse_response(*map(frame, run_log(6))))
+    events = side.client.runs_events(RUN_ID)
+    first = [event.sequence for event in itertools.islice(events, 2)]
+    with contextlib.closing(events):
+        rest = [event.sequence for event in events]
+    more = side.client.runs_events(RUN_ID)
+    side.closing.callback(more.close)
+    return first, rest, next(more).sequence, side.kinds(lambda: more.send(None).sequence)
 
 
 @scenario
@@ -108,6 +148,32 @@ def a_stream_of_tokens_and_events(side: Side) -> Any:
 def a_stream_that_is_refused(side: Side) -> Any:
     side.on("GET", "*", error_response(403, "forbidden"))
     return side.events()
+
+
+@scenario
+def what_urllib_says_of_a_refusal(side: Side) -> Any:
+    side.on("GET", "*", error_response(403, "forbidden", "not yours", retry_after=3))
+    try:
+        next(iter(side.client.runs_events(RUN_ID, stream_mode="updates")))
+    except urllib.error.HTTPError as error:
+        facts = (
+            error.code,
+            error.getcode(),
+            error.reason,
+            error.msg,
+            repr(error),
+            error.headers["Retry-After"],
+        )
+        return facts, error.url, error.geturl(), error.filename, error.read()
+
+
+@scenario
+def what_urllib_says_of_nobody(side: Side) -> Any:
+    with nothing_listens() as url:
+        try:
+            next(iter(side.module.stream_events(url, "hk_test_key", RUN_ID)))
+        except urllib.error.URLError as error:
+            return isinstance(error.reason, ConnectionRefusedError), isinstance(error.reason, OSError)
 
 
 @scenario

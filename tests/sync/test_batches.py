@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import signal
+import sys
 import threading
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
@@ -280,23 +282,118 @@ def test_several_threads_may_take_from_one_iterator_and_each_item_goes_to_one_of
     assert all(part == sorted(part) for part in parts)
 
 
-def test_an_interrupted_wait_loses_no_item(portal: Portal, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.skipif(sys.platform == "win32", reason="a signal to oneself ends a program there")
+def test_an_interrupted_wait_loses_no_item(portal: Portal) -> None:
     source = Source(3)
     release = source.hold(1)
     items: BatchIterator[int] = portal.iterate(source)
     assert next(items) == 0
 
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
+    def interrupt() -> None:
+        assert source.reached[1].wait(PATIENCE_S)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
-    assert items._pump is not None
-    with monkeypatch.context() as patch:
-        patch.setattr(items._pump._turn, "wait", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            next(items)
+    def go_on() -> None:
+        thread.start()
+        next(items)
+
+    thread = threading.Thread(target=interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        go_on()
+    thread.join(PATIENCE_S)
     release.set()
     assert list(items) == [1, 2]
     assert source.iterations == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
+def test_a_close_that_is_interrupted_is_made_up_for_when_the_iterator_is_dropped(portal: Portal) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    class SlowToClose(Source):
+        async def aclose(self) -> None:
+            begun.set()
+            await until(go_on.is_set)
+            await super().aclose()
+
+    source = SlowToClose(3)
+    items = portal.iterate(source)
+    assert next(items) == 0
+
+    def interrupt() -> None:
+        assert begun.wait(PATIENCE_S)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        items.close()
+    thread.join(PATIENCE_S)
+    assert not source.closed.is_set()
+    go_on.set()
+    del items
+    gc.collect()
+    assert source.closed.wait(PATIENCE_S)
+
+
+def test_an_iterator_that_is_closed_while_its_client_is_closed_raises_nothing(portal: Portal) -> None:
+    begun = threading.Event()
+    errors: list[RuntimeError] = []
+
+    class NeverClosed(Source):
+        async def aclose(self) -> None:
+            begun.set()
+            await anyio.sleep_forever()
+
+    items = portal.iterate(NeverClosed(3))
+    assert next(items) == 0
+
+    def close() -> None:
+        try:
+            items.close()
+        except RuntimeError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=close)
+    thread.start()
+    assert begun.wait(PATIENCE_S)
+    portal.close()
+    thread.join(PATIENCE_S)
+    assert (thread.is_alive(), errors) == (False, [])
+
+
+def test_a_reading_that_the_end_of_the_loop_keeps_from_beginning_ends_the_wait_for_it(
+    portal: Portal, caplog: pytest.LogCaptureFixture
+) -> None:
+    blocked, go_on = threading.Event(), threading.Event()
+    errors: list[str] = []
+
+    async def block_and_end_the_loop() -> None:
+        def end() -> None:
+            blocked.set()
+            assert go_on.wait(PATIENCE_S)
+            raise SystemExit(3)
+
+        asyncio.get_running_loop().call_soon(end)
+
+    def wait() -> None:
+        try:
+            next(portal.iterate(Source(3)))
+        except RuntimeError as error:
+            errors.append(str(error))
+
+    loop_thread = portal.run(threading.current_thread)
+    portal.call(block_and_end_the_loop)
+    assert blocked.wait(PATIENCE_S)
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    while not portal.thread._open:
+        assert thread.is_alive()
+    go_on.set()
+    thread.join(PATIENCE_S)
+    assert (thread.is_alive(), len(errors)) == (False, 1)
+    loop_thread.join(PATIENCE_S)
+    assert "loop thread of the blocking clients has ended" in caplog.text
 
 
 def test_iterating_from_the_loop_thread_raises_instead_of_waiting_for_itself(portal: Portal) -> None:

@@ -5,12 +5,22 @@ from __future__ import annotations
 import gc
 import threading
 from collections.abc import Callable
+from itertools import islice
 
 import anyio
 import pytest
 
 from openwop import OpenwopClient
-from support.fault_server import FaultServer, Stall, WaitFor, event_doc, frame, run_log, sse_response
+from support.fault_server import (
+    FaultServer,
+    Stall,
+    WaitFor,
+    batch_frame,
+    event_doc,
+    frame,
+    run_log,
+    sse_response,
+)
 from support.streams import EVENTS, cursors, cut_off, frames, last_event, node_events, sequences, serve_run
 
 pytestmark = pytest.mark.usefixtures("installed_loop")
@@ -79,6 +89,22 @@ def test_another_stream_from_the_cursor_of_one_that_was_left_loses_nothing(
     with client.runs.events("run-1", after=events.cursor) as again:
         next(again)
     assert cursors(route) == [None, "1"]
+
+
+@pytest.mark.parametrize("taken", range(1, 7))
+def test_a_stream_that_is_left_within_a_batch_goes_on_within_it(
+    server: FaultServer, client: OpenwopClient, taken: int
+) -> None:
+    """The id of a batch is the place behind all of it, and is not told before all of it was handed out."""
+    log = run_log(7)
+    batches = [batch_frame(log[0:3], id=2), batch_frame(log[3:6], id=5), batch_frame(log[6:], id=6)]
+    server.on("GET", EVENTS, sse_response(*batches))
+    with client.runs.events("run-1", buffer_ms=100) as events:
+        left = sequences(islice(events, taken))
+        assert (events.cursor, events.last_sequence) == (taken - 1, taken - 1)
+    # A host that starts again at the beginning, whatever it is asked: nothing comes twice.
+    with client.runs.events("run-1", buffer_ms=100, after=events.cursor) as events:
+        assert left + sequences(events) == list(range(7))
 
 
 def test_after_the_end_the_place_is_the_end(server: FaultServer, client: OpenwopClient) -> None:

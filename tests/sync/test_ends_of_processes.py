@@ -1,17 +1,25 @@
-"""Blocking clients at the ends of their process: exit without close, Ctrl-C, fork.  We chose all of this.
+"""Blocking clients in a process of their own: exit without close, Ctrl-C, fork, threads.  We chose all of this.
 
-Each program runs in an interpreter of its own, against a server in this one.
+Each program runs against a server in the interpreter of the test.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
 
 import pytest
 
 from support.children import Ended, program, run_program
-from support.fault_server import FaultServer, Stall, WaitFor, json_response, snapshot_doc
+from support.fault_server import (
+    FaultServer,
+    Stall,
+    WaitFor,
+    json_response,
+    snapshot_doc,
+    sse_response,
+)
 from support.streams import EVENTS, RUN, cut_off, last_event, node_events
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the programs fork and are sent signals")
@@ -274,6 +282,7 @@ def work():
     began = time.monotonic()
     says(client.runs.get, "run-1")
     says(list, client.runs.events("run-1"))
+    says(list, events)
     print("at once" if time.monotonic() - began < 4 else "late")
     events.close()
     client.close()
@@ -285,7 +294,7 @@ print(client.runs.get("run-1").status, next(events).sequence)
 """
     ended = run_program(source, server.base_url, loop=loop)
     assert ended.output == [
-        "0", NOT_AFTER_FORK, NOT_AFTER_FORK, "at once", "This client is closed.", "running", "running 1"
+        "0", *[NOT_AFTER_FORK] * 3, "at once", "This client is closed.", "running", "running 1"
     ], ended  # fmt: skip
     assert ended_quietly(ended), ended
 
@@ -342,6 +351,105 @@ print(child.exitcode, client.runs.get("run-1").status, next(events).sequence)
     ended = run_program(source, server.base_url, loop=loop)
     assert ended.output == ["child", "0 running 1"], ended
     assert ended_quietly(ended), ended
+
+
+def test_a_stream_of_which_everything_was_dropped_in_a_child_process_goes_on_in_the_parent(
+    server: FaultServer, loop: str
+) -> None:
+    # What waits for sockets is shared with the child, so tidying up there could make the parent deaf.
+    silent_host(server)
+    go_on = threading.Event()
+    server.on("GET", EVENTS, cut_off(*node_events(0), WaitFor(go_on), *node_events(1), Stall()))
+    source = f"""{CLIENT}{FORK}
+import gc
+events = client.runs.events("run-1")
+print(next(events).sequence)
+def work():
+    global client, events
+    del client, events
+    gc.collect()
+in_child(work)
+print("forked")
+print(next(events).sequence, client.runs.get("run-1").status)
+"""
+    with program(source, server.base_url, loop=loop) as running:
+        running.wait_for("forked")
+        go_on.set()
+        ended = running.end()
+    assert ended.output == ["0", "forked", "1 running"], ended
+    assert (ended.code, ended.errors) == (0, "")
+
+
+# -- threads, notebooks, streams left half-way ----------------------------------------------------------------
+
+
+def test_fifty_threads_with_a_hundred_calls_each_get_each_its_own_answers() -> None:
+    # In both loops without a client: test_portal.py.
+    source = """
+import asyncio, httpx, json, sys
+from concurrent.futures import ThreadPoolExecutor
+from openwop import OpenwopClient
+snapshot = json.loads(sys.argv[1])
+async def answer(request):
+    await asyncio.sleep(0.001)
+    return httpx.Response(200, json=snapshot | {"runId": request.url.path.rpartition("/")[2]})
+def http_client():
+    return httpx.AsyncClient(transport=httpx.MockTransport(answer))
+client = OpenwopClient("http://host.example", "key", protocol="1", http_client=http_client)
+def ask(thread):
+    ids = [f"run-{thread}-{number}" for number in range(100)]
+    return [client.runs.get(id).run_id for id in ids] == ids
+with client, ThreadPoolExecutor(50) as pool:
+    print(list(pool.map(ask, range(50))).count(True))
+"""
+    ended = run_program(source, json.dumps(snapshot_doc()), patience=100)
+    assert ended.output == ["50"], ended
+    assert ended_quietly(ended), ended
+
+
+def test_in_a_running_event_loop_all_of_it_works(server: FaultServer, loop: str) -> None:
+    # As in the cells of a notebook.
+    server.on("GET", RUN, json_response(200, snapshot_doc("completed")))
+    server.on("GET", EVENTS, sse_response(*node_events(0, 1), last_event(2)))
+    source = f"""{CLIENT}
+import asyncio
+async def cell():
+    with client.runs.events("run-1") as events:
+        print([event.sequence for event in events])
+    run = client.get_run_handle("run-1")
+    print(run.result(on_interrupt=lambda interrupt: None).status)
+    with OpenwopClient(sys.argv[1], lambda: "key", protocol="1") as other:
+        print(other.runs.get("run-1").status)
+asyncio.run(cell())
+asyncio.run(cell())
+"""
+    ended = run_program(source, server.base_url, loop=loop)
+    assert ended.output == ["[0, 1, 2]", "completed", "completed"] * 2, ended
+    assert ended_quietly(ended), ended
+
+
+def test_a_stream_left_half_way_has_let_go_of_its_connection(server: FaultServer, loop: str) -> None:
+    silent_host(server)
+    source = f"""{CLIENT}
+import gc
+gc.disable()
+with client.runs.events("run-1") as events:
+    next(events)
+print("left with")
+input()
+for event in client.runs.events("run-1"):
+    break
+print("left by break")
+input()
+"""
+    with program(source, server.base_url, loop=loop) as running:
+        for left in ("left with", "left by break"):
+            running.wait_for(left)
+            server.wait_until_closed()
+            running.go_on()
+        ended = running.end()
+    assert server.connections_accepted == 2
+    assert (ended.code, ended.errors) == (0, "")
 
 
 def test_the_programs_here_run_in_the_loop_that_they_ask_for(server: FaultServer, loop: str) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 import openwop.compat
 from openwop import OpenwopClient
+from openwop.sync import _portal
 from openwop.sync._loop import Call
 from support.fault_server import RUN_ID, FaultServer, json_response, run_log, snapshot_doc
 from support.processes import DevHostProcess
@@ -91,6 +92,17 @@ def test_nothing_is_kept_of_a_call_that_ends_before_its_caller_goes_on(
         assert client.runs.get(RUN_ID).status == "completed"
         assert thread._open == set()
         monkeypatch.undo()
+
+
+def test_the_end_of_a_forgotten_client_does_not_hold_up_the_loop(server: FaultServer) -> None:
+    """We chose it: who holds the lock here may be in a signal handler, whose call has to come back."""
+    with open_client(server) as kept:
+        kept.runs.get(RUN_ID)
+        open_client(server).runs.get(RUN_ID)
+        with _portal._process.lock:
+            gc.collect()
+            assert kept.runs.get(RUN_ID).status == "completed"
+        server.wait_until_closed(leaving=1)
 
 
 PROGRAMS = {

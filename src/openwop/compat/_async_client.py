@@ -13,7 +13,7 @@ from typing import Any, Self
 from openwop import client as native
 from openwop._core import operations as ops
 from openwop.compat._stream import AsyncRunEvents
-from openwop.compat._wire import NO_LIMIT_S, KeepingSession, Wire, split_base_url, system_trust
+from openwop.compat._wire import KeepingSession, Wire, split_base_url, system_trust, time_limit
 from openwop.compat.types import (
     AgentDeployment,
     AgentDeploymentTransition,
@@ -95,8 +95,7 @@ class AsyncOpenwopClient:
     def __init__(self, base_url: str, api_key: str, timeout: float = 30.0) -> None:
         if not base_url or not api_key:
             raise ValueError(f"{'base_url' if not base_url else 'api_key'} is required")
-        limit: Any = timeout
-        seconds = NO_LIMIT_S if limit is None else limit
+        seconds = time_limit(timeout)
         origin, prefix = split_base_url(base_url)
         self._native = native.AsyncOpenwopClient(
             origin, api_key, timeout=seconds, total_timeout=max(120.0, seconds), max_retries=0,

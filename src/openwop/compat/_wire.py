@@ -26,12 +26,12 @@ from openwop.config import ClientConfig
 from openwop.errors import OpenwopError
 from openwop.models.base import JsonObject
 
-__all__ = ["KeepingSession", "Reply", "Wire", "split_base_url", "system_trust"]
+__all__ = ["KeepingSession", "Reply", "Wire", "split_base_url", "system_trust", "time_limit"]
 
 T = TypeVar("T")
 
-NO_LIMIT_S = 3600.0
-"""In place of ``None``, for which the old client waited for ever."""
+_NO_LIMIT_S = 3600.0
+_LONGEST_S = 23 * 3600.0  # of a whole call, for the native client
 
 # Without these there is nothing to go on with, and a program that polls for a status would poll for ever.
 _INDISPENSABLE: dict[type, tuple[str, ...]] = {
@@ -56,6 +56,18 @@ def split_base_url(base_url: str) -> tuple[str, str]:
     return f"{parts.scheme}://{parts.netloc}", quote(path, safe="/%:@")
 
 
+def time_limit(seconds: float | None) -> float:
+    """A limit as this library takes it: for ``None``, with which the old client waits for ever, an hour.
+
+    None is longer than 23 hours.
+
+    Example::
+
+        time_limit(float("inf"))      # 82800.0
+    """
+    return _NO_LIMIT_S if seconds is None else min(seconds, _LONGEST_S)
+
+
 def system_trust(origin: str) -> ssl.SSLContext | bool:
     """What ``urllib`` trusts: the system's authorities, to which a company may have added its own.
 
@@ -75,7 +87,7 @@ class KeepingSession(Session):
     """A session whose errors know the answer that they were made of."""
 
     def _error(self, request: ApiRequest, answer: Answer) -> OpenwopError:
-        return keep_answer(super()._error(request, answer), answer)
+        return keep_answer(super()._error(request, answer), answer, request.url)
 
     def with_config(self, config: ClientConfig) -> KeepingSession:
         """A session with other settings on the same connections."""
@@ -137,7 +149,7 @@ class Wire:
 
     def with_timeout(self, seconds: float | None) -> Self:
         """The same with another limit, for an attempt and for the silence of a stream."""
-        seconds = NO_LIMIT_S if seconds is None else seconds
+        seconds = time_limit(seconds)
         config = replace(self.session.config, timeout=seconds, stream_idle_timeout=seconds)
         return type(self)(self.session.with_config(config), self.prefix, as_urllib=self._as_urllib)
 

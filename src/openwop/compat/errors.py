@@ -11,12 +11,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from email.message import Message
+from http.client import responses
 from io import BytesIO
 from typing import Any, cast
 from urllib.error import HTTPError, URLError
 
 from openwop._core.decode import Answer
-from openwop._core.redact import redact_text
+from openwop._core.redact import redact_text, redact_url
 from openwop._core.trace import trace_id_of
 from openwop.compat.types import ErrorEnvelope
 from openwop.errors import (
@@ -82,7 +83,7 @@ class Disconnected(WopError, ConnectionError):
 
 
 class Unreachable(WopError, URLError):
-    """No connection, where the old client let ``urllib`` say so."""
+    """No connection, where the old client let ``urllib`` say so; ``reason`` is the system's error, if there is one."""
 
 
 class Refused(WopError, HTTPError):
@@ -97,23 +98,37 @@ class Refused(WopError, HTTPError):
         envelope: ErrorEnvelope | None,
         traceparent: str | None = None,
         headers: Mapping[str, str] | None = None,
+        url: str = "",
     ) -> None:
         message = Message()
         for name, value in (headers or {}).items():
             message[name] = value
         text = self._take(status, raw_text, envelope, traceparent)
-        HTTPError.__init__(self, "", status, text, message, BytesIO(raw_text.encode()))
+        HTTPError.__init__(self, url, status, responses.get(status, ""), message, BytesIO(raw_text.encode()))
         self.args = (text,)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # `read` and its like leave methods of the open body behind, with which nothing can be pickled.
+        facts = (
+            self.status,
+            self.raw_text,
+            self.envelope,
+            self.traceparent,
+            dict(self.headers.items()),
+            self.url,
+        )
+        return type(self), facts
 
 
 # -- from our errors ------------------------------------------------------------------------------------------
 
 _ANSWER = "_compat_answer"
+_URL = "_compat_url"
 
 
-def keep_answer(error: OpenwopError, answer: Answer) -> OpenwopError:
-    """Remember with ``error`` the answer that it was made of, until it is translated."""
-    vars(error)[_ANSWER] = answer
+def keep_answer(error: OpenwopError, answer: Answer, url: str) -> OpenwopError:
+    """Remember with ``error`` the answer that it was made of, and where it is from, until it is translated."""
+    vars(error).update({_ANSWER: answer, _URL: redact_url(url)})
     return error
 
 
@@ -126,10 +141,14 @@ def translated(error: OpenwopError, *, as_urllib: bool = False) -> WopError:
     if answer is not None:
         text = answer.content.decode("utf-8", "replace")
         facts = answer.status, text, read_envelope(text), answer.headers.get("traceparent")
-        return Refused(*facts, headers=answer.headers) if as_urllib else WopError(*facts)
+        url: str = vars(error).pop(_URL)
+        return Refused(*facts, headers=answer.headers, url=url) if as_urllib else WopError(*facts)
     if isinstance(error, RequestValidationError):
         return WopError(400, "", ErrorEnvelope("validation_error", str(error)))
-    return _class_for(error, as_urllib)(0, redact_text(str(error)), None)
+    problem = _class_for(error, as_urllib)(0, redact_text(str(error)), None)
+    if isinstance(problem, Unreachable):
+        problem.reason = _system_error(error) or problem.raw_text
+    return problem
 
 
 def _class_for(error: OpenwopError, as_urllib: bool) -> type[WopError]:
@@ -140,6 +159,16 @@ def _class_for(error: OpenwopError, as_urllib: bool) -> type[WopError]:
     if isinstance(reason, ConnectionFailedError) and not reason.not_sent:
         return Disconnected
     return Unreachable if as_urllib else WopError
+
+
+def _system_error(error: BaseException | None) -> OSError | None:
+    """What the operating system said: the innermost cause that is an ``OSError``, and none of ours."""
+    found = None
+    while error is not None:
+        if isinstance(error, OSError) and not isinstance(error, OpenwopError):
+            found = error
+        error = error.__cause__ or error.__context__
+    return found
 
 
 def unreadable(text: str, traceparent: str | None, message: str) -> WopError:

@@ -27,14 +27,14 @@ def stream_events(
         for event in stream_events("https://host.example", "hk_…", "run-1"):
             print(event.type)
     """
-    with (
-        OpenwopClient(base_url, api_key, timeout_seconds) as client,
-        client.runs_events(
-            run_id,
-            stream_mode=stream_mode,
-            last_event_id=last_event_id,
-            timeout_seconds=timeout_seconds,
-            buffer_ms=buffer_ms,
-        ) as events,
+    client = OpenwopClient(base_url, api_key, timeout_seconds)
+    # Neither `with` nor `yield from`, which close: a generator that is left half-way ends when and in what thread it is
+    # collected, where nobody can wait.  This way client and stream are forgotten, and end by themselves.
+    for event in client.runs_events(  # noqa: UP028
+        run_id,
+        stream_mode=stream_mode,
+        last_event_id=last_event_id,
+        timeout_seconds=timeout_seconds,
+        buffer_ms=buffer_ms,
     ):
-        yield from events
+        yield event

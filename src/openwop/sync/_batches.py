@@ -19,7 +19,6 @@ __all__ = ["BatchIterator"]
 
 T = TypeVar("T")
 
-_SLICE_S = SLICE_S if SLICE_S > 0 else None
 _MAX_BYTES = 1024 * 1024
 
 
@@ -91,10 +90,15 @@ class BatchIterator(Generic[T]):
         with self._lock:
             pump, self._pump = self._pump, None
             self._over = True
-            if self._finalizer is not None:
-                self._finalizer.detach()
         if self._portal.usable:
-            self._portal.call(_close, self._source, pump)
+            try:
+                self._portal.call(_close, self._source, pump)
+            except RuntimeError:
+                if self._portal.usable:
+                    raise
+                # Else the client was closed at the same time, and has closed this too.
+        if self._finalizer is not None:
+            self._finalizer.detach()  # not before: a close that is interrupted is made up for by the finalizer
 
     def _begin(self) -> _Pump[T]:
         with self._lock:
@@ -153,7 +157,7 @@ class _Pump(Generic[T]):
     ) -> None:
         self.buffer: deque[tuple[T, Any]] = deque()
         self.thread = thread
-        self.call: Call[None] = Call(thread, self._run)
+        self.call: Call[None] = Call(thread, self._read, then=self._end)
         self.iterator: Any = None
         self.sized = size is not None
         self.full = False
@@ -168,19 +172,15 @@ class _Pump(Generic[T]):
         self._put = 0
         self._taken = 0
         self._room = asyncio.Event()
-        self._turn = threading.Condition()
-        self._waiting = False
+        # Each who waits has a lock of its own: the loop must not wait for one that another thread holds, since that
+        # may be in a signal handler which waits for the loop.
+        self._waiting: deque[threading.Lock] = deque()
 
     # -- in the loop thread -----------------------------------------------------------------------------------
 
-    async def _run(self) -> None:
-        error: BaseException | None = None
-        try:
-            await self._read()
-        except BaseException as caught:  # noqa: BLE001 - a boundary: it is raised in the thread that iterates
-            error = caught
+    def _end(self, error: BaseException | None) -> None:
+        """No more comes, maybe because the reading was never begun."""
         self.error = error
-        del error
         if self._note_place is not None:
             self.place = self._note_place()
         self.ended = True
@@ -207,20 +207,19 @@ class _Pump(Generic[T]):
         self.full = False
 
     def _wake(self) -> None:
-        with self._turn:
-            self._waiting = False
-            self._turn.notify_all()
+        while self._waiting:
+            self._waiting.popleft().release()
 
     # -- in the thread that iterates --------------------------------------------------------------------------
 
     def wait(self) -> None:
         """Wait until there is an item, or no more to come.  An interrupted wait leaves everything as it is."""
-        with self._turn:
-            while True:
-                self._waiting = True
-                if self.buffer or self.ended:
-                    return
-                self._turn.wait(_SLICE_S)
+        self.thread.check()  # after fork() nothing would come, and for the loop itself neither
+        turn = threading.Lock()
+        turn.acquire()
+        self._waiting.append(turn)
+        while not (self.buffer or self.ended or turn.acquire(timeout=SLICE_S)):
+            continue
 
     def take(self, item: T) -> None:
         """Note what was taken, and let the reading go on when it is worth it."""

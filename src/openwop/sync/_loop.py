@@ -42,6 +42,9 @@ _STOP_S = 5.0
 _CLOSE_S = 1.0
 """How long it may take to close a client that was left open."""
 
+_MOMENT_S = 0.01
+"""How long the loop leaves a lock alone that another thread holds."""
+
 _MOST_THREADS = 32
 """How many lookups of names there can be at once."""
 
@@ -67,7 +70,7 @@ class Call(Generic[T]):
     """One awaitable function that runs in the loop for a thread that waits for it, or for nobody."""
 
     __slots__ = ("_args", "_cancelled", "_done", "_func", "_kwargs", "_result", "_scope", "_task",
-                 "_thread", "context", "error", "finished")  # fmt: skip
+                 "_then", "_thread", "context", "error", "finished")  # fmt: skip
 
     def __init__(
         self,
@@ -75,8 +78,11 @@ class Call(Generic[T]):
         func: Callable[..., Awaitable[T]],
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
+        then: Callable[[BaseException | None], None] | None = None,
     ) -> None:
+        """``then`` is told how it ended, in the loop thread, also when it never began."""
         self._thread = thread
+        self._then = then
         self._func = func
         self._args = args
         self._kwargs = kwargs or {}
@@ -128,6 +134,8 @@ class Call(Generic[T]):
             self.finished = True
             self._thread.forget(self)
             self._done.release()
+            if self._then is not None:
+                self._then(error)
 
     # -- in the caller's thread -------------------------------------------------------------------------------
 
@@ -290,6 +298,10 @@ class LoopThread:
         if ending is not None:
             self.make_task(_closed(ending), contextvars.Context())
 
+    def later(self, function: Callable[[], object]) -> None:
+        """Run ``function`` in a moment."""
+        self._loop.call_later(_MOMENT_S, function)
+
     # -- in other threads -------------------------------------------------------------------------------------
 
     def call(self, func: Callable[..., Awaitable[T]], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T:
@@ -299,7 +311,7 @@ class LoopThread:
             self.begin(call)
             return call.wait()
         except BaseException:
-            # Ctrl-C must stop the request too, not only the wait for it.
+            # Ctrl-C must stop the request too, not only the wait for it.  What was refused has never begun.
             if call in self._open:
                 call.cancel()
             raise

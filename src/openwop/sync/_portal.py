@@ -169,12 +169,22 @@ def _forgotten(thread: LoopThread, lease: Lease) -> None:
 
 
 def _give_back(thread: LoopThread, lease: Lease) -> None:
-    with _process.lock:
-        thread.end(lease)
+    thread.end(lease)
+    _stop_unless_leased(thread)
+
+
+def _stop_unless_leased(thread: LoopThread) -> None:
+    # The loop must not wait for the lock: who holds it may be in a signal handler that waits for the loop.
+    if not _process.lock.acquire(blocking=False):
+        thread.later(partial(_stop_unless_leased, thread))
+        return
+    try:
         if thread.leases:
             return
         if thread is _process.thread:
             _process.thread = None
+    finally:
+        _process.lock.release()
     thread.stop()
 
 
