@@ -26,7 +26,8 @@ from openwop.devhost.routing import Interceptor, Services
 from openwop.devhost.runner import RunController
 from openwop.devhost.runtime import DEFAULT_TOKEN_LIFETIME_S, Runtime, new_run_id
 from openwop.devhost.samples import sample_workflows
-from openwop.devhost.store import MemoryStore, RunStore
+from openwop.devhost.store import Store
+from openwop.devhost.store_memory import MemoryStore
 from openwop.devhost.transport import InProcessTransport
 from openwop.devhost.webhooks import Webhooks
 from openwop.devhost.workspace import add_sample_file
@@ -79,7 +80,7 @@ class DevHost:
         keepalive_s: float = 15.0,
         limits: Limits | None = None,
         clock: Clock | None = None,
-        store: RunStore | None = None,
+        store: Store | None = None,
         run_ids: Callable[[], str] = new_run_id,
         capabilities: Mapping[str, Any] | None = None,
         discovery_max_age_s: int = 300,
