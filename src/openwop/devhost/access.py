@@ -94,6 +94,10 @@ class KeyRing:
         """Return the oldest key that is still accepted."""
         return next(iter(self._keys.values()))
 
+    def of_principal(self, principal: str) -> ApiKey | None:
+        """Return the key that is still accepted and whose holder has this name."""
+        return next((key for key in self._keys.values() if key.principal == principal), None)
+
     def accepts(self, key: ApiKey) -> bool:
         """Tell whether a key is still accepted."""
         return self._keys.get(key.key) == key

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
+import os
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
@@ -28,6 +28,7 @@ from openwop.devhost.runtime import DEFAULT_TOKEN_LIFETIME_S, Runtime, new_run_i
 from openwop.devhost.samples import sample_workflows
 from openwop.devhost.store import Store
 from openwop.devhost.store_memory import MemoryStore
+from openwop.devhost.store_sqlite import SqliteStore
 from openwop.devhost.transport import InProcessTransport
 from openwop.devhost.webhooks import Webhooks
 from openwop.devhost.workspace import add_sample_file
@@ -55,7 +56,9 @@ class DevHost:
         keepalive_s: After how many seconds of silence a stream sends a comment.
         limits: The host's ceilings.
         clock: Where it gets its time from.
-        store: Where it keeps runs.
+        db: A file to keep runs in, and whatever else has to be there when the host is started again with it; in
+            memory when absent. See ``docs/devhost.md``.
+        store: Another place to keep them in; not together with ``db``.
         run_ids: Gives each run its id.
         capabilities: Laid over the discovery document, object by object.
         discovery_max_age_s: How many seconds clients may keep the discovery document.
@@ -64,6 +67,13 @@ class DevHost:
             networks nothing is ever delivered.
         intercept: Called with the operation's name and the request before each operation; a response that it
             returns is sent in the operation's place.
+
+    Attributes:
+        api_key: The first of its keys.
+        runs_taken_up: How many unfinished runs it has found in its store when it was entered, and goes on with.
+
+    Raises:
+        StoreError: The file of ``db`` is in use, is damaged, or is not one of a development host.
 
     Example::
 
@@ -80,6 +90,7 @@ class DevHost:
         keepalive_s: float = 15.0,
         limits: Limits | None = None,
         clock: Clock | None = None,
+        db: str | os.PathLike[str] | None = None,
         store: Store | None = None,
         run_ids: Callable[[], str] = new_run_id,
         capabilities: Mapping[str, Any] | None = None,
@@ -88,37 +99,51 @@ class DevHost:
         allow_loopback_webhooks: bool = False,
         intercept: Interceptor | None = None,
     ) -> None:
+        if db is not None and store is not None:
+            raise ValueError("db and store are two places to keep the same; give one of them")
         keys = KeyRing(api_keys)
+        if store is None:
+            store = MemoryStore() if db is None else SqliteStore(db)
         self.api_key = keys.first().key
         self.runtime = Runtime(
             keys=keys,
             clock=clock or SystemClock(),
-            store=store or MemoryStore(),
+            store=store,
             limits=limits or Limits(),
-            token_secret=secrets.token_bytes(32),
             run_ids=run_ids,
         )
         self.capabilities: JsonObject = dict(capabilities or {})
         self._min_client_version = min_client_version
         self._services = Services(
-            self.runtime, IdempotencyCache(self.runtime.clock), min_client_version, intercept
+            self.runtime,
+            IdempotencyCache(self.runtime.clock, store.documents),
+            min_client_version,
+            intercept,
         )
         courier = Courier(allow_loopback=allow_loopback_webhooks)
-        webhooks = Webhooks(self.runtime.clock, self.runtime.spawn, courier)
-        self.runtime.listeners.append(webhooks.publish)
+        self._webhooks = Webhooks(self.runtime.clock, self.runtime.spawn, courier, store.documents)
+        self.runtime.listeners.append(self._webhooks.publish)
         self._app = create_app(
             self._services,
             Catalogs(self.runtime.clock, samples=samples),
             keepalive_s=keepalive_s,
             discovery=self.discovery,
             discovery_max_age_s=discovery_max_age_s,
-            webhooks=webhooks,
+            webhooks=self._webhooks,
             allow_loopback_webhooks=allow_loopback_webhooks,
         )
+        self.runs_taken_up = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._requests = 0
         self._idle = Signal()
         self._clients = AsyncExitStack()
+        try:
+            self._furnish(workflows, samples=samples)
+        except BaseException:
+            store.close()
+            raise
+
+    def _furnish(self, workflows: Iterable[Mapping[str, Any]], *, samples: bool) -> None:
         for document in (*(sample_workflows() if samples else ()), *workflows):
             self.add_workflow(document)
         if samples:
@@ -134,6 +159,12 @@ class DevHost:
         if self._loop is not None:
             raise RuntimeError("A DevHost is entered once; create another one.")
         self._loop = asyncio.get_running_loop()
+        try:
+            self._webhooks.restore()
+            self.runs_taken_up = self.runtime.take_up()
+        except BaseException:
+            await self.aclose()
+            raise
         return self
 
     async def __aexit__(

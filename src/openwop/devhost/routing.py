@@ -25,6 +25,7 @@ from openwop.devhost.idempotency import Claim, IdempotencyCache, StoredReply
 from openwop.devhost.json_values import JsonObject, decode, encode, is_object
 from openwop.devhost.runtime import Runtime
 from openwop.devhost.schema import SchemaViolation, check
+from openwop.devhost.store import StoreError
 from openwop.devhost.tracing import TraceContext, continue_trace
 
 logger = logging.getLogger("openwop.devhost")
@@ -169,9 +170,16 @@ async def answer(
     try:
         if operation is None:
             raise _wrong_method(request, allowed)
-        response = await _perform(services, operation, request, trace)
+        try:
+            response = await _perform(services, operation, request, trace)
+        finally:
+            services.runtime.store.commit()  # nobody is told, or refused, what a crash could take back
     except HostError as error:
         response = error_response(error, trace)
+    except StoreError as error:
+        logger.error("a request cannot be kept: %s", error)
+        message = "The host can no longer keep what happens."
+        response = error_response(HostError(503, "service_unavailable", message), trace)
     except ClientDisconnect:
         raise
     except Exception:

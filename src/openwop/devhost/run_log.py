@@ -68,12 +68,14 @@ class RunLog:
             if event.type == "interrupt.requested":
                 store.suspensions.create_pending(self._suspension(event))
         self._note_settled(events[-1].timestamp)
+        ended = events[-1].type in TERMINAL_EVENTS
+        if ended:
+            store.runs.finish(run_id)
         if (
             not self.replaying and drafts[0].timestamp is None
         ):  # neither told again nor taken over from a source
             self._host.happened(self.record, events)
-        if events[-1].type in TERMINAL_EVENTS:
-            store.runs.finish(run_id)
+        if ended:
             self._end()
             self.finished.latch()
         self.changed.notify()

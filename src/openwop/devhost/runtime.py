@@ -19,6 +19,7 @@ from openwop.devhost.definition import Workflow, input_problem, parse_workflow
 from openwop.devhost.engine import InterruptState
 from openwop.devhost.errors import HostError, NodeFailure, invalid, not_found
 from openwop.devhost.evals import Evaluations
+from openwop.devhost.identity import identity_of
 from openwop.devhost.json_values import JsonObject, is_number
 from openwop.devhost.nodes import GATED_TYPES, KNOWN_TYPES
 from openwop.devhost.options import Limits, check_options, effective_limits
@@ -26,7 +27,7 @@ from openwop.devhost.records import LoggedEvent, RunRecord
 from openwop.devhost.runner import RunController
 from openwop.devhost.store import Store
 from openwop.devhost.triggers import Triggers
-from openwop.devhost.workspace import Workspace
+from openwop.devhost.workspace import Shelf, Workspace
 
 logger = logging.getLogger("openwop.devhost")
 
@@ -59,7 +60,6 @@ class Runtime:
         clock: Clock,
         store: Store,
         limits: Limits,
-        token_secret: bytes,
         run_ids: Callable[[], str] = new_run_id,
     ) -> None:
         self.keys = keys
@@ -67,15 +67,16 @@ class Runtime:
         self.store = store
         self.limits = limits
         self.workflows: dict[str, Workflow] = {}
-        self.triggers = Triggers()
+        identity = identity_of(store.documents)
+        self.triggers = Triggers(store.documents, keys)
         self._workspaces: dict[str | None, Workspace] = {}
         self._content: dict[str | None, Content] = {None: Content(clock)}
         self.evaluations = Evaluations()
-        self.audit = AuditLog(clock)
-        self.host_id = f"devhost-{secrets.token_hex(6)}"
+        self.audit = AuditLog(clock, store.documents, identity.audit_seed)
+        self.host_id = identity.host_id
         self.closing = Signal()
         self.listeners: list[Callable[[RunRecord, Sequence[LoggedEvent]], None]] = []
-        self._signer = TokenSigner(token_secret)
+        self._signer = TokenSigner(identity.token_secret)
         self._run_ids = run_ids
         self._runs: dict[str, RunController] = {}  # those that are not over
         self._recent: OrderedDict[str, RunController] = OrderedDict()
@@ -99,7 +100,10 @@ class Runtime:
 
     def workspace(self, tenant: str | None) -> Workspace:
         """Return a tenant's files; those of keys without a tenant are one workspace, too."""
-        return self._workspaces.setdefault(tenant, Workspace(self.clock, self.limits))
+        if tenant not in self._workspaces:
+            shelf = Shelf(self.store.documents, tenant)
+            self._workspaces[tenant] = Workspace(self.clock, self.limits, shelf)
+        return self._workspaces[tenant]
 
     def content(self, tenant: str | None) -> Content:
         """Return a tenant's pages."""

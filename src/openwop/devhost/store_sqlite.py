@@ -145,10 +145,14 @@ class SqliteSuspensions:
             f"SELECT {_DOC_COLUMNS} FROM suspensions WHERE {condition} ORDER BY created_at, number LIMIT ?",
             [*values, -1 if limit is None else max(0, limit)],
         )
-        return [
-            PendingDoc(*row[:5], json.loads(row[5]), *row[6:9], resume_value=json.loads(row[9]))
-            for row in found
-        ]
+        return [_doc(row) for row in found]
+
+
+def _doc(row: Sequence[Any]) -> PendingDoc:
+    values = dict(zip(_DOC_COLUMNS.split(", "), row, strict=True))
+    for name in ("prompt", "resume_value"):
+        values[name] = json.loads(values[name])
+    return PendingDoc(**values)
 
 
 class SqliteRuns:

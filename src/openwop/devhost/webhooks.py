@@ -15,6 +15,7 @@ from openwop.devhost.engine import public_document
 from openwop.devhost.errors import not_found
 from openwop.devhost.json_values import JsonObject, encode
 from openwop.devhost.records import LoggedEvent, RunRecord
+from openwop.devhost.store import DocumentIO
 from openwop.webhooks import signed_headers
 
 logger = logging.getLogger("openwop.devhost")
@@ -23,6 +24,8 @@ MAX_ATTEMPTS = 3
 FIRST_BACKOFF_S = 0.5
 MAX_WAITING = 1000
 """Events that may wait for one receiver; more than these are lost to it, and that is logged."""
+
+_KIND = "webhook"
 
 
 class Post(Protocol):
@@ -65,15 +68,36 @@ class Webhooks:
         clock: For the time in signatures, and for waiting between attempts.
         spawn: Starts a task that ends with the host.
         post: Sends a delivery.
+        documents: Where registrations are kept. What waits for a receiver is not kept: a delivery that a host has
+            not made before it dies is not made by the next one.
     """
 
     def __init__(
-        self, clock: Clock, spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]], post: Post
+        self,
+        clock: Clock,
+        spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]],
+        post: Post,
+        documents: DocumentIO,
     ) -> None:
         self._clock = clock
         self._spawn = spawn
         self._post = post
+        self._documents = documents
         self._subscriptions: dict[str, Subscription] = {}
+
+    def restore(self) -> None:
+        """Deliver to those who were registered before the host was started."""
+        for subscription_id, entry in self._documents.all(_KIND):
+            self._begin(
+                Subscription(
+                    id=subscription_id,
+                    url=entry["url"],
+                    events=frozenset(entry["events"]),
+                    tenant=entry["tenant"],
+                    tags=None if entry["tags"] is None else frozenset(entry["tags"]),
+                    secret=entry["secret"],
+                )
+            )
 
     def register(
         self,
@@ -93,9 +117,20 @@ class Webhooks:
             tags=None if tags is None else frozenset(tags),
             secret=secret or secrets.token_hex(32),
         )
+        document: JsonObject = {
+            "url": url,
+            "events": list(events),
+            "tenant": tenant,
+            "tags": None if tags is None else list(tags),
+            "secret": subscription.secret,
+        }
+        self._documents.put(_KIND, subscription.id, document)
+        self._begin(subscription)
+        return subscription
+
+    def _begin(self, subscription: Subscription) -> None:
         subscription.task = self._spawn(self._deliver_all(subscription), f"webhook {subscription.id}")
         self._subscriptions[subscription.id] = subscription
-        return subscription
 
     def unregister(self, subscription_id: str, tenants: Sequence[str | None]) -> None:
         """Deliver nothing more to a subscription of one of these tenants, not even what is under way.
@@ -107,6 +142,7 @@ class Webhooks:
         if subscription is None or (tenants and subscription.tenant not in tenants):
             raise not_found("webhook", subscription_id)
         del self._subscriptions[subscription_id]
+        self._documents.delete(_KIND, subscription_id)
         if subscription.task is not None:
             subscription.task.cancel()
 
