@@ -22,6 +22,8 @@ FILE = Path(__file__).parents[1] / "tests" / "contract" / "public_api.txt"
 MODULES = (
     "openwop",
     "openwop.devhost",
+    "openwop.devhost.store",
+    "openwop.devhost.store_tests",
     "openwop.middleware",
     "openwop.models",
     "openwop.models.payloads",

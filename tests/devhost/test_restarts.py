@@ -22,6 +22,8 @@ from openwop.devhost.nodes import BEHAVIOURS
 from openwop.devhost.records import Draft
 from openwop.devhost.runner import RunController
 from openwop.devhost.store_sqlite import SqliteStore
+from openwop.webhooks import WebhookVerifier
+from support.fault_server import FaultServer, empty_response
 
 pytestmark = pytest.mark.asyncio
 
@@ -434,6 +436,27 @@ async def test_triggers_are_kept_with_what_they_have_delivered(path: Path) -> No
         copy = crashed(copy, "again")
     async with host_on(copy, api_keys=["hk_test_other"]) as api:
         assert refusal(await api.http.post(url, json={})) == (404, "not_found")
+
+
+async def test_webhooks_are_kept_with_their_secrets(path: Path) -> None:
+    """Who was registered is delivered to by the next host, under the same secret, until it is unregistered."""
+    with FaultServer() as receiver:
+        receiver.on("POST", "/hook", empty_response(204))
+        async with host_on(path, allow_loopback_webhooks=True) as api:
+            body = {"url": f"{receiver.base_url}/hook", "events": ["run.completed"], "secret": "shh"}
+            hook = (await api.http.post("/v1/webhooks", json=body)).json()
+            copy = crashed(path)
+        async with host_on(copy, allow_loopback_webhooks=True) as api:
+            await api.execute("conformance-noop")
+            await receiver.until_request(1)
+            (request,) = receiver.requests
+            delivery = WebhookVerifier(["shh"]).verify(request.headers, request.body)
+            assert delivery.event.type == "run.completed"
+            assert (await api.http.delete(f"/v1/webhooks/{hook['webhookId']}")).status_code == 204
+            copy = crashed(copy, "again")
+        async with host_on(copy) as api:
+            gone = await api.http.delete(f"/v1/webhooks/{hook['webhookId']}")
+            assert refusal(gone) == (404, "not_found")
 
 
 async def test_an_old_run_is_read_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,10 +97,15 @@ def dev(
     allow_loopback_webhooks: Annotated[
         bool, typer.Option("--allow-loopback-webhooks", help="Deliver webhooks to this machine too.")
     ] = False,
+    db: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Keep runs in this file, and go on with those that it has."),
+    ] = None,
 ) -> None:
     """Serve a development host until it is stopped.
 
-    It keeps everything in memory. Ctrl-C is the normal way to stop it, and so is SIGTERM: both exit with 0.
+    It keeps everything in memory, unless it is given a file. Ctrl-C is the normal way to stop it, and so is SIGTERM:
+    both exit with 0.
     """
     _require_devhost()
     from openwop.cli.dev import dev as run_dev
@@ -111,6 +116,7 @@ def dev(
         keys=key or [],
         directories=workflows or [],
         allow_loopback_webhooks=allow_loopback_webhooks,
+        db=db,
     )
     raise typer.Exit(code)
 

@@ -20,6 +20,7 @@ from openwop.devhost.clock import Signal
 from openwop.devhost.errors import WorkflowDefinitionError
 from openwop.devhost.host import DEFAULT_API_KEY, DevHost
 from openwop.devhost.json_values import JsonObject, decode, is_object
+from openwop.devhost.store import StoreError
 
 STOP_SECONDS = 3
 MAX_PORT = 65_535
@@ -204,6 +205,9 @@ def parser() -> argparse.ArgumentParser:
         "--keepalive", type=float, default=15.0, metavar="SECONDS", help="(default: %(default)s)"
     )
     program.add_argument(
+        "--db", type=Path, metavar="FILE", help="keep runs in this file (default: in memory)"
+    )
+    program.add_argument(
         "--allow-loopback-webhooks", action="store_true", help="deliver webhooks to this machine too"
     )
     return program
@@ -219,9 +223,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             workflows=documents,
             keepalive_s=options.keepalive,
             allow_loopback_webhooks=options.allow_loopback_webhooks,
+            db=options.db,
         )
         asyncio.run(serve_until_stopped(devhost, host=options.host, port=options.port))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, StoreError) as error:
         sys.stderr.write(f"openwop devhost: {error}\n")
         return 2
     return 0

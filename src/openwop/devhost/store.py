@@ -20,6 +20,24 @@ from typing import Any, Protocol
 from openwop.devhost.json_values import JsonObject
 from openwop.devhost.records import Draft, LoggedEvent, RunRecord
 
+__all__ = [
+    "PENDING",
+    "READ_LIMIT",
+    "REJECTED",
+    "RESUMED",
+    "TIMED_OUT",
+    "DocumentIO",
+    "Draft",
+    "LoggedEvent",
+    "PendingDoc",
+    "RunEventLogIO",
+    "RunIO",
+    "RunRecord",
+    "Store",
+    "StoreError",
+    "SuspendIO",
+]
+
 READ_LIMIT = 100
 """How many events one read gives back when nobody says how many."""
 
