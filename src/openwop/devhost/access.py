@@ -8,6 +8,7 @@ import hashlib
 import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 from openwop.devhost.clock import milliseconds
 from openwop.devhost.errors import HostError
@@ -56,7 +57,7 @@ class ApiKey:
     def __repr__(self) -> str:
         return f"ApiKey({self.principal}, tenant={self.tenant!r})"
 
-    @property
+    @cached_property
     def principal(self) -> str:
         """An opaque name for the key's holder, which does not give the key away."""
         return "key_" + hashlib.blake2s(self.key.encode(), digest_size=6).hexdigest()

@@ -7,6 +7,7 @@ over all entries so far. Entries, checkpoints and the key live as long as the ho
 from __future__ import annotations
 
 import base64
+import hashlib
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -69,8 +70,9 @@ class AuditLog:
             entry["tenant"] = tenant
         self.entries.append(entry)
         self._documents.put(_ENTRIES, str(entry["sequence"]), entry)
-        self._last_hash = entry_hash(entry)
-        self._tree.add(entry)
+        content = canonical_json(entry)
+        self._last_hash = hashlib.sha256(content).hexdigest()  # as entry_hash has it
+        self._tree.add_canonical(content)
         unsigned = len(self.entries) - (self.checkpoints[-1]["atSequence"] + 1 if self.checkpoints else 0)
         if unsigned >= INTERVAL_ENTRIES or now - self._signed_at >= INTERVAL_S:
             self._sign(now)

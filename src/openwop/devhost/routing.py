@@ -7,9 +7,10 @@ raised becomes the protocol's error envelope.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
@@ -155,6 +156,23 @@ class RawRoute(BaseRoute):
         await response(scope, receive, send)
 
 
+class LiteralRoutes(BaseRoute):
+    """All paths without parameters, found at once."""
+
+    def __init__(self, routes: Mapping[str, RawRoute]) -> None:
+        self._routes = routes
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Match the raw path."""
+        if scope["type"] != "http" or raw_path(scope) not in self._routes:
+            return Match.NONE, {}
+        return Match.FULL, {"path_params": {}}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the request."""
+        await self._routes[raw_path(scope)].handle(scope, receive, send)
+
+
 def raw_path(scope: Scope) -> str:
     """Return a request's path as it was sent, without the query."""
     raw = scope.get("raw_path")
@@ -173,6 +191,10 @@ async def answer(
         try:
             response = await _perform(services, operation, request, trace)
         finally:
+            if operation.mutates:
+                await asyncio.sleep(
+                    0
+                )  # what requests of the same turn have changed is kept together, at one cost
             services.runtime.store.commit()  # nobody is told, or refused, what a crash could take back
     except HostError as error:
         response = error_response(error, trace)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 from collections.abc import Collection, Sequence
 from dataclasses import fields
 from typing import Any
@@ -26,6 +27,8 @@ class SqliteEventLog:
 
     def __init__(self, file: SqliteFile) -> None:
         self._file = file
+        # Number and last sequence of the runs that grow: nobody else writes, and after a failed write nobody does.
+        self._places: dict[str, tuple[int, int]] = {}
 
     def append_atomic(self, run_id: str, drafts: Sequence[Draft], timestamp: str) -> Sequence[LoggedEvent]:
         """Add events to a run's log, under its next sequences."""
@@ -48,7 +51,12 @@ class SqliteEventLog:
                     for event, payload in zip(events, payloads, strict=True)
                 ],
             )
+            self._places[run_id] = number, latest + len(events)
         return events
+
+    def finish(self, run_id: str) -> None:
+        """Forget what is known of a log that has its last event."""
+        self._places.pop(run_id, None)
 
     def read(
         self, run_id: str, from_sequence: int = 0, limit: int | None = READ_LIMIT
@@ -74,6 +82,9 @@ class SqliteEventLog:
 
     def _place(self, run_id: str) -> tuple[int, int]:
         """Return a run's number, and the sequence of its last event (-1 when there is none)."""
+        known = self._places.get(run_id)
+        if known is not None:
+            return known
         found = self._file.row(
             "SELECT number, (SELECT max(sequence) FROM events WHERE run = number) FROM runs WHERE run_id = ?",
             (run_id,),
@@ -94,12 +105,12 @@ class SqliteSuspensions:
         values = [getattr(doc, name) for name in _DOC_COLUMNS.split(", ")]
         values[5], values[9] = _encoded(doc.prompt), _encoded(doc.resume_value)
         with self._file.writing() as connection:
-            if self.read(doc.suspension_id) is not None:
-                raise ValueError(f"there is a suspension {doc.suspension_id!r} already")
-            connection.execute(
-                f"INSERT INTO suspensions ({_DOC_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                values,
-            )
+            try:
+                connection.execute(
+                    f"INSERT INTO suspensions ({_DOC_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values
+                )
+            except sqlite3.IntegrityError as error:
+                raise ValueError(f"there is a suspension {doc.suspension_id!r} already") from error
 
     def read(self, suspension_id: str) -> PendingDoc | None:
         """Return a question."""
@@ -158,8 +169,9 @@ def _doc(row: Sequence[Any]) -> PendingDoc:
 class SqliteRuns:
     """The records, in the table ``runs``; each definition is kept once, however many runs it has."""
 
-    def __init__(self, file: SqliteFile) -> None:
+    def __init__(self, file: SqliteFile, log: SqliteEventLog) -> None:
         self._file = file
+        self._log = log
         self._workflows: dict[str, Workflow] = {}
 
     def create(self, record: RunRecord) -> None:
@@ -167,16 +179,17 @@ class SqliteRuns:
         document = _encoded({name: getattr(record, name) for name in _RECORD_FIELDS})
         digest = record.workflow.digest
         with self._file.writing() as connection:
-            if self._file.row("SELECT 1 FROM runs WHERE run_id = ?", (record.run_id,)) is not None:
-                raise ValueError(f"there is a run {record.run_id!r} already")
             if digest not in self._workflows:
                 definition = _encoded(record.workflow.document)
                 connection.execute("INSERT OR IGNORE INTO definitions VALUES (?, ?)", (digest, definition))
                 self._workflows[digest] = record.workflow
-            connection.execute(
-                "INSERT INTO runs (run_id, definition, record) VALUES (?, ?, ?)",
-                (record.run_id, digest, document),
-            )
+            try:
+                connection.execute(
+                    "INSERT INTO runs (run_id, definition, record) VALUES (?, ?, ?)",
+                    (record.run_id, digest, document),
+                )
+            except sqlite3.IntegrityError as error:
+                raise ValueError(f"there is a run {record.run_id!r} already") from error
 
     def read(self, run_id: str) -> RunRecord | None:
         """Return what a run was started with."""
@@ -200,6 +213,7 @@ class SqliteRuns:
         """Note that a run is over."""
         with self._file.writing() as connection:
             connection.execute("UPDATE runs SET finished = 1 WHERE run_id = ?", (run_id,))
+        self._log.finish(run_id)
 
     def unfinished(self) -> list[str]:
         """Return the runs that are not over."""
@@ -260,7 +274,7 @@ class SqliteStore:
         self._file = SqliteFile(path, max_bytes=max_bytes)
         self.events = SqliteEventLog(self._file)
         self.suspensions = SqliteSuspensions(self._file)
-        self.runs = SqliteRuns(self._file)
+        self.runs = SqliteRuns(self._file, self.events)
         self.documents = SqliteDocuments(self._file)
 
     def commit(self) -> None:
