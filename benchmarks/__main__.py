@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.harness import FULL, QUICK, ROOT, Harness, open_harness
 from benchmarks.report import Finding, print_findings, write_json
-from benchmarks.scenarios import cancel, imports, memory, open_streams, overhead, requests, streams
+from benchmarks.scenarios import cancel, devhost, imports, memory, open_streams, overhead, requests, streams
 
 SCENARIOS: dict[str, Callable[[Harness], list[Finding]]] = {
     "streams": streams.run,
@@ -20,6 +20,7 @@ SCENARIOS: dict[str, Callable[[Harness], list[Finding]]] = {
     "memory": memory.run,
     "cancel": cancel.run,
     "imports": imports.run,
+    "devhost": devhost.run,
 }
 WITH_REFERENCE = {"streams", "requests"}
 RESULTS = ROOT / "build" / "benchmarks.json"
