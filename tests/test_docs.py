@@ -147,7 +147,9 @@ OUTPUTS = {
         r"greet\.json:4: edges\[0\]\.targetNodeId: there is no node 'shout'\n"
         r"greet\.json:6: channels\.total\.reducer: must be replace, [\w, .<>]+\n"
     ),
+    "snippets/durable_host.py": r"True 1\ncompleted\n",
     "snippets/in_process.py": r"completed\n",
+    "snippets/own_store.py": r"kept every rule\n",
     "snippets/own_workflow.py": r"Hello Ada\n",
 }
 
