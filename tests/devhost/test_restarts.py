@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from devhost.kit import PATIENCE, Api, ManualClock, refusal
+from devhost.kit import PATIENCE, Api, ManualClock, refusal, yielded_until
 from openwop.devhost import DevHost
 from openwop.devhost.builder import node, workflow
 from openwop.devhost.clock import wait_any
@@ -386,6 +386,38 @@ async def test_a_host_that_cannot_keep_things_says_so(path: Path) -> None:
     async with host_on(path) as api:
         assert (await api.snapshot(run_id))["runId"] == run_id
         assert api.host.runtime.store.runs.count() == 1
+
+
+async def test_a_poll_that_waits_is_answered_when_the_host_closes(path: Path) -> None:
+    """The file is let go of when nobody reads from it any more, and not before."""
+    async with host_on(path) as api:
+        run_id = await api.start("steps")
+        await api.http.post(f"/v1/runs/{run_id}:pause", json={"drainPolicy": "drain-current-node"})
+        await api.status(run_id, "paused")  # nothing of it is executed now, so the host has nothing to wait for
+        last = len(await api.log(run_id)) - 1
+        url = f"/v1/runs/{run_id}/events/poll?lastSequence={last}&timeout=30"
+        poll = asyncio.create_task(api.http.get(url))
+        await yielded_until(lambda: api.host.run(run_id).changed.waiters > 0)
+    response = await poll
+    assert (response.status_code, response.json()["events"]) == (200, [])
+    SqliteStore(path).close()
+
+
+async def test_a_scope_stays_taken_by_its_run(path: Path) -> None:
+    """``X-Dedup: enforce`` refuses a second run as long as the first one is not over, whoever started that."""
+    body = {"workflowId": "gate", "scopeId": "s"}
+    async with host_on(path) as api:
+        run_id = (await api.http.post("/v1/runs", json=body)).json()["runId"]
+        copy = crashed(path)
+    async with host_on(copy) as api:
+        second = await api.http.post("/v1/runs", json=body, headers={"x-dedup": "enforce"})
+        assert refusal(second) == (409, "run_already_active")
+        assert second.json()["details"]["activeRunId"] == run_id
+        await api.status(run_id, "waiting-approval")
+        await api.resolve(run_id, "gate", {"action": "accept"})
+        await api.finished(run_id)
+        again = await api.http.post("/v1/runs", json=body, headers={"x-dedup": "enforce"})
+        assert again.status_code == 201
 
 
 # -- what else is kept --------------------------------------------------------------------------------

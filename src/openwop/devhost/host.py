@@ -175,10 +175,13 @@ class DevHost:
     async def aclose(self) -> None:
         """End all streams and runs, and wait until nothing of the host is left running."""
         self.runtime.closing.latch()
-        await self.runtime.close()
-        if self._requests:  # streams have been told to end, and do, unless their reader does not read
-            await wait_any([self._idle], SystemClock(), CLOSE_SECONDS)
-        await self._clients.aclose()
+        try:
+            await self.runtime.close()
+            if self._requests:  # streams have been told to end, and do, unless their reader does not read
+                await wait_any([self._idle], SystemClock(), CLOSE_SECONDS)
+        finally:
+            self.runtime.store.close()
+            await self._clients.aclose()
 
     def _check_loop(self) -> None:
         if self._loop is None:

@@ -128,7 +128,7 @@ class Runtime:
             logger.error("the task %s broke", task.get_name(), exc_info=error)
 
     async def close(self) -> None:
-        """End all streams and all runs' tasks, and wait for them. Logs stay as they are."""
+        """End all streams and all runs' tasks, and wait for them. Logs stay as they are, and the store open."""
         self.closing.latch()
         while self._tasks:
             tasks = list(self._tasks)
@@ -140,7 +140,6 @@ class Runtime:
             self._tasks.difference_update(tasks)
         for run in self._runs.values():
             run.abandon()
-        self.store.close()
 
     # -- runs ---------------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ MAX_VALUE_BYTES = 64 * 1024**2
 
 _BUSY_S = 1.0
 _WAL_BYTES = 64 * 1024**2
+_CHECKED_BYTES = 256 * 1024**2
 _SCHEMA = """
 CREATE TABLE definitions (digest TEXT PRIMARY KEY, document BLOB NOT NULL);
 CREATE TABLE runs (
@@ -141,6 +142,9 @@ class SqliteFile:
             raise StoreError(f"{self.path} is no database of a development host: {error}") from error
 
     def _check_pages(self) -> None:
+        """Look for damage before anything goes on; in a file so large that this takes seconds, reading finds it."""
+        if self.path.stat().st_size > _CHECKED_BYTES:
+            return
         found: str = self._connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":
             raise StoreError(f"{self.path} is damaged: {found}")
