@@ -16,6 +16,7 @@ import pytest
 
 from devhost.kit import PATIENCE, Api, ManualClock, refusal, yielded_until
 from openwop.devhost import DevHost
+from openwop.devhost.audit import INTERVAL_ENTRIES
 from openwop.devhost.builder import node, workflow
 from openwop.devhost.clock import wait_any
 from openwop.devhost.nodes import BEHAVIOURS
@@ -449,7 +450,10 @@ async def test_what_stands_beside_runs_is_kept(path: Path) -> None:
         assert (await api.http.get(f"/v1/runs/{run_id}/ancestry")).json() == ancestry
         audit = api.host.runtime.audit
         assert audit.entries[: len(entries)] == entries
-        assert (audit.public_key(), audit.verify(0, 100)["chainValid"]) == (key, True)
+        for number in range(INTERVAL_ENTRIES):  # until a checkpoint is signed over entries of both hosts
+            await api.http.put("/v1/host/workspace/files/a.md", json={"content": str(number)})
+        found = audit.verify(0, 100)
+        assert (audit.public_key(), found["chainValid"], len(found["checkpoints"])) == (key, True, 1)
 
 
 async def test_triggers_are_kept_with_what_they_have_delivered(path: Path) -> None:
