@@ -394,7 +394,9 @@ async def test_a_poll_that_waits_is_answered_when_the_host_closes(path: Path) ->
     async with host_on(path) as api:
         run_id = await api.start("steps")
         await api.http.post(f"/v1/runs/{run_id}:pause", json={"drainPolicy": "drain-current-node"})
-        await api.status(run_id, "paused")  # nothing of it is executed now, so the host has nothing to wait for
+        await api.status(
+            run_id, "paused"
+        )  # nothing of it is executed now, so the host has nothing to wait for
         last = len(await api.log(run_id)) - 1
         url = f"/v1/runs/{run_id}/events/poll?lastSequence={last}&timeout=30"
         poll = asyncio.create_task(api.http.get(url))
