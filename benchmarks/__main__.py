@@ -13,6 +13,7 @@ from benchmarks.report import Finding, print_findings, write_json
 from benchmarks.scenarios import (
     blocking,
     cancel,
+    devhost,
     fan_out,
     imports,
     memory,
@@ -32,6 +33,7 @@ SCENARIOS: dict[str, Callable[[Harness], list[Finding]]] = {
     "cancel": cancel.run,
     "fan-out": fan_out.run,
     "imports": imports.run,
+    "devhost": devhost.run,
 }
 WITH_REFERENCE = {"streams", "requests", "blocking"}
 RESULTS = ROOT / "build" / "benchmarks.json"

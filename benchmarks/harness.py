@@ -39,12 +39,14 @@ class Scale:
     memory_events: tuple[int, ...] = (1_000, 100_000, 1_000_000)
     cancelled: int = 8_000
     imports: int = 11
+    host_runs: int = 5_000
+    host_stored: int = 10_000
 
 
 FULL = Scale()
 QUICK = Scale(
     rounds=3, events=20_000, requests=500, runs=2_000, open_streams=200, silent_streams=500, watch_s=3.0,
-    memory_events=(1_000, 50_000, 200_000), cancelled=1_000, imports=5,
+    memory_events=(1_000, 50_000, 200_000), cancelled=1_000, imports=5, host_runs=1_000, host_stored=2_000,
 )  # fmt: skip
 
 

@@ -18,6 +18,8 @@ CONTENDERS = {
     "tutorial": "benchmarks.contenders.stock_httpx",
     "reference": "benchmarks.contenders.reference",
     "floor": "benchmarks.contenders.floor",
+    "devhost-memory": "benchmarks.contenders.devhost",
+    "devhost-file": "benchmarks.contenders.devhost",
 }
 """Who is measured, and the module that knows how.  It is imported only in the interpreter of its own measurement."""
 

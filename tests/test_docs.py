@@ -179,7 +179,9 @@ OUTPUTS = {
         r"approval completed\nclarification completed\nconversation completed\nlow-confidence completed\n"
         r"custom-interrupt completed\n\{'received': \{'paid': True\}\}\nwaiting-approval\ncompleted\n"
     ),
+    "snippets/durable_host.py": r"True 1\ncompleted\n",
     "snippets/in_process.py": r"completed\n",
+    "snippets/own_store.py": r"kept every rule\n",
     "snippets/own_workflow.py": r"Hello Ada\n",
     "snippets/python_workflow.py": r"\['acme\.greeted'\]\n2 connections broke, 0 events were lost\n",
     "snippets/three_days.py": r"waiting-approval\nreject\n3 days, 0:00:00\n",

@@ -21,6 +21,7 @@ from openwop import AsyncOpenwopClient
 from openwop.cli import dev as dev_command
 from openwop.cli.dev import dev as serve
 from openwop.devhost.builder import node, workflow
+from openwop.models.interrupts import Interrupt
 
 PATIENCE_S = 30.0
 COMMAND = [sys.executable, "-m", "openwop.cli", "dev", "--port"]
@@ -141,6 +142,38 @@ def test_faults_that_are_none_are_told(tmp_path: Path) -> None:
         "openwop: fault 0: there is no fault 'dropp'; did you mean 'drop'?\n"
     )
     assert "there is no personality 'nobody'" in refused("0", "--personality", "nobody")
+
+
+@pytest.mark.asyncio
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+async def test_it_goes_on_with_the_runs_of_a_file(tmp_path: Path) -> None:
+    """We chose it: --db keeps runs, whatever becomes of the process, and the next start says that it has found them."""
+    path = str(tmp_path / "runs.sqlite")
+    with dev("--db", path) as served:
+        assert f"Runs are kept in {path}." in " ".join(served.said.split())
+        async with AsyncOpenwopClient(served.base_url, api_key=served.variable("OPENWOP_API_KEY")) as client:
+            run = await client.start("openwop-approval")
+            served.process.kill()
+            served.process.wait(PATIENCE_S)
+    with dev("--db", path) as served:
+        assert "1 unfinished run taken up" in " ".join(served.said.split())
+        async with AsyncOpenwopClient(served.base_url, api_key=served.variable("OPENWOP_API_KEY")) as client:
+            again = client.get_run_handle(run.id)
+
+            async def accept(interrupt: Interrupt) -> dict[str, str]:
+                return {"action": "accept"}
+
+            assert (await again.result(timeout=PATIENCE_S, on_interrupt=accept)).status == "completed"
+
+
+def test_a_file_that_is_none_of_its_own_is_told(tmp_path: Path) -> None:
+    """We chose it: the file is named and left alone."""
+    path = tmp_path / "notes.txt"
+    path.write_text("Not a database, but a text of some length. " * 50, encoding="utf-8")
+    assert "notes.txt is no database of a development host" in " ".join(
+        refused("0", "--db", str(path)).split()
+    )
+    assert path.read_text(encoding="utf-8").startswith("Not a database")
 
 
 def test_a_port_in_use_is_told_with_what_to_do() -> None:

@@ -82,9 +82,9 @@ async def test_a_replay_asks_nobody_and_does_nothing(api: Api) -> None:
     assert (await api.finished(fork_id))["outputs"] == {"published": True}
     run_id = await api.start("openwop-subworkflow-parent", inputs={"delayMs": 1})
     await api.finished(run_id)
-    before = len(api.host.runtime._runs)
+    before = api.host.runtime.store.runs.count()
     await api.finished(await forked(api, run_id, mode="replay"))
-    assert len(api.host.runtime._runs) == before + 1
+    assert api.host.runtime.store.runs.count() == before + 1
 
 
 async def test_a_replay_of_a_run_that_waits_waits_too(api: Api) -> None:

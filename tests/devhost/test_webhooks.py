@@ -209,7 +209,7 @@ async def test_what_is_not_taken_is_sent_again_a_few_times_with_the_same_bytes(
 ) -> None:
     """We chose it, and the host advertises it: three attempts, half a second and a second apart."""
     post = Recorder(False, False, True, False, False, False)
-    hooks = Webhooks(clock, host.runtime.spawn, post)
+    hooks = Webhooks(clock, host.runtime.spawn, post, host.runtime.store.documents)
     hooks.register(URL, ["run.started", "run.completed"], tenant=None, tags=None, secret=None)
     record, events = await hooked(host, post, clock)
     hooks.publish(record, events)
@@ -228,7 +228,7 @@ async def test_a_receiver_that_is_too_slow_loses_events_and_never_fills_the_memo
     host: DevHost, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     post = Recorder(*[False] * 3)
-    hooks = Webhooks(clock, host.runtime.spawn, post)
+    hooks = Webhooks(clock, host.runtime.spawn, post, host.runtime.store.documents)
     subscription = hooks.register(URL, ["run.started"], tenant=None, tags=None, secret="shh")
     record, events = await hooked(host, post, clock)
     hooks.publish(record, events[:1] * (MAX_WAITING + 3))

@@ -10,6 +10,8 @@ from typing import Any, cast
 
 __all__ = ["MerkleTree", "canonical_json", "entry_hash"]
 
+_EXACT = 2**53  # up to here every whole number is a double, and is written with all its digits
+
 
 def canonical_json(value: Any) -> bytes:
     """``value`` in the one spelling that RFC 8785 has for it, in UTF-8.
@@ -38,12 +40,13 @@ def _canonical(value: Any) -> str:
     raise ValueError(f"{type(value).__name__} is no JSON")
 
 
-def _text(value: str) -> str:
-    return json.dumps(value, ensure_ascii=False)
+_text = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def _number(value: float) -> str:
     """A number as ECMAScript writes it: of the shortest digits, with an exponent from 1e21 up and below 1e-6."""
+    if isinstance(value, int) and -_EXACT <= value <= _EXACT:
+        return str(value)
     try:
         number = float(value)  # to RFC 8785, all numbers are doubles
     except OverflowError:
@@ -89,7 +92,11 @@ class MerkleTree:
 
     def add(self, entry: Any) -> None:
         """Add the next entry, a JSON value."""
-        node = hashlib.sha256(b"\x00" + canonical_json(entry)).digest()
+        self.add_canonical(canonical_json(entry))
+
+    def add_canonical(self, content: bytes) -> None:
+        """Add the next entry as its canonical JSON, for those who have that at hand."""
+        node = hashlib.sha256(b"\x00" + content).digest()
         size = self._count
         while size & 1:  # two full subtrees of the same size become one
             node = _parent(self._peaks.pop(), node)

@@ -103,10 +103,15 @@ def dev(
     personality: Annotated[
         str | None, typer.Option(metavar="NAME", help="Another host that this one is to be like.")
     ] = None,
+    db: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Keep runs in this file, and go on with those that it has."),
+    ] = None,
 ) -> None:
     """Serve a development host until it is stopped.
 
-    It keeps everything in memory. Ctrl-C is the normal way to stop it, and so is SIGTERM: both exit with 0.
+    It keeps everything in memory, unless it is given a file. Ctrl-C is the normal way to stop it, and so is SIGTERM:
+    both exit with 0.
     """
     _require_devhost()
     from openwop.cli.dev import dev as run_dev
@@ -119,6 +124,7 @@ def dev(
         allow_loopback_webhooks=allow_loopback_webhooks,
         faults=faults,
         personality=personality,
+        db=db,
     )
     raise typer.Exit(code)
 

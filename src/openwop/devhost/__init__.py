@@ -1,7 +1,7 @@
-"""A host to develop and test against: the whole protocol, in memory, in your process or on a port.
+"""A host to develop and test against: the whole protocol, in memory or in a file, in your process or on a port.
 
 Needs the ``devhost`` extra (``pip install 'openwop[devhost]'``). It is not for production: it guards nothing, and
-it forgets everything when it stops.
+without ``db`` it forgets everything when it stops.
 
 Example::
 
@@ -19,6 +19,7 @@ try:
     from openwop.devhost.functions import WorkflowContext, WorkflowFailure
     from openwop.devhost.host import DEFAULT_API_KEY, DevHost
     from openwop.devhost.options import Limits
+    from openwop.devhost.store import StoreError
     from openwop.devhost.transport import InProcessTransport
     from openwop.devhost.virtual_time import VirtualClock
 except ModuleNotFoundError as error:
@@ -34,6 +35,7 @@ __all__ = [
     "HostError",
     "InProcessTransport",
     "Limits",
+    "StoreError",
     "VirtualClock",
     "WorkflowContext",
     "WorkflowDefinitionError",

@@ -8,6 +8,7 @@ import hashlib
 import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 from openwop.devhost.clock import milliseconds
 from openwop.devhost.errors import HostError
@@ -60,7 +61,7 @@ class ApiKey:
     def __repr__(self) -> str:
         return f"ApiKey({self.principal}, tenant={self.tenant!r})"
 
-    @property
+    @cached_property
     def principal(self) -> str:
         """An opaque name for the key's holder, which does not give the key away."""
         return self.name or "key_" + hashlib.blake2s(self.key.encode(), digest_size=6).hexdigest()
@@ -97,6 +98,10 @@ class KeyRing:
     def first(self) -> ApiKey:
         """Return the oldest key that is still accepted."""
         return next(iter(self._keys.values()))
+
+    def of_principal(self, principal: str) -> ApiKey | None:
+        """Return the key that is still accepted and whose holder has this name."""
+        return next((key for key in self._keys.values() if key.principal == principal), None)
 
     def accepts(self, key: ApiKey) -> bool:
         """Tell whether a key is still accepted."""

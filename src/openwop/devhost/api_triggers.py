@@ -92,7 +92,7 @@ def _deliver(call: Call, subscription: Subscription, sent_id: str | None, conten
     }
     run.append([Draft("trigger.delivery.attempted", attempted, causation_id=delivery_id)])
     if sent_id is not None:
-        subscription.started[dedup_key] = run_id
+        call.runtime.triggers.delivered(subscription, dedup_key, run_id)
     return Reply(202, {"runId": run_id, "deliveryId": delivery_id})
 
 

@@ -38,6 +38,7 @@ from openwop.devhost.errors import HostError
 from openwop.devhost.json_values import JsonObject, encode
 from openwop.devhost.routing import (
     Call,
+    LiteralRoutes,
     Operation,
     RawRoute,
     Reply,
@@ -106,9 +107,11 @@ def _routes(services: Services, operations: Iterable[Operation]) -> list[BaseRou
     by_template: dict[str, list[Operation]] = {}
     for operation in operations:
         by_template.setdefault(operation.template, []).append(operation)
+    literal = {template: entries for template, entries in by_template.items() if "{" not in template}
     # A template that ends in a verb or in literal text is more particular than one that ends in a parameter.
-    templates = sorted(by_template, key=lambda template: (template.endswith("}"), template))
-    return [RawRoute(services, by_template[template]) for template in templates]
+    templates = sorted(by_template.keys() - literal.keys(), key=lambda text: (text.endswith("}"), text))
+    routes = [RawRoute(services, by_template[template]) for template in templates]
+    return [LiteralRoutes({path: RawRoute(services, entries) for path, entries in literal.items()}), *routes]
 
 
 class _Meta:

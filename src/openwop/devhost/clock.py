@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Protocol
 
 
@@ -55,7 +56,14 @@ def is_due(clock: Clock, at: float) -> bool:
 
 def timestamp(seconds: float) -> str:
     """Write a time as the protocol does: ISO 8601 in UTC, with milliseconds."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return _written(round(seconds * 1_000_000) // 1000)
+
+
+@lru_cache(maxsize=256)
+def _written(ms: int) -> str:
+    """Write a millisecond since the Unix epoch; what happens in the same one shares the text."""
+    whole = datetime.fromtimestamp(ms // 1000, UTC).isoformat().removesuffix("+00:00")
+    return f"{whole}.{ms % 1000:03}Z"
 
 
 def milliseconds(text: str) -> int:

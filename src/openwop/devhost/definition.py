@@ -7,6 +7,7 @@ the edges that lead into a node.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,7 +16,7 @@ from typing import Any
 from openwop.devhost.channels import ChannelSpec
 from openwop.devhost.errors import WorkflowDefinitionError
 from openwop.devhost.expressions import ExpressionError, check_templates, compile_expression
-from openwop.devhost.json_values import JsonObject, copy_json, is_array, is_number, is_object
+from openwop.devhost.json_values import JsonObject, canonical, copy_json, is_array, is_number, is_object
 from openwop.devhost.schema import violations
 
 TRIGGER_RULES = ("all_success", "any_success", "all_complete", "none_failed", "any_failed")
@@ -233,6 +234,11 @@ class Workflow:
     sensitive_variables: frozenset[str] = field(default=frozenset())
 
     @cached_property
+    def digest(self) -> str:
+        """What tells this definition from every other one."""
+        return hashlib.sha256(canonical(self.document).encode(errors="surrogatepass")).hexdigest()
+
+    @cached_property
     def masks_anything(self) -> bool:
         """Whether any variable, channel or output of the workflow is marked as sensitive."""
         return bool(
@@ -242,12 +248,13 @@ class Workflow:
         )
 
 
-def parse_workflow(document: Mapping[str, Any], known_types: frozenset[str]) -> Workflow:
+def parse_workflow(document: Mapping[str, Any], known_types: frozenset[str] | None) -> Workflow:
     """Check a definition and prepare it for running.
 
     Args:
         document: The definition, in the protocol's JSON shape.
-        known_types: The node types that the host runs or, for those behind a capability, refuses by name.
+        known_types: The node types that the host runs or, for those behind a capability, refuses by name; None
+            takes any, to read a definition that a host has run before.
 
     Raises:
         WorkflowDefinitionError: The definition breaks a rule; the message names the place.
@@ -346,13 +353,13 @@ def _rules(edges: list[JsonObject]) -> dict[str, str]:
 
 
 def _problems(
-    workflow: Workflow, document: JsonObject, edges: list[Edge], known_types: frozenset[str]
+    workflow: Workflow, document: JsonObject, edges: list[Edge], known_types: frozenset[str] | None
 ) -> Iterator[str]:
     for kind in ("nodes", "edges"):
         ids = [entry["id"] for entry in document[kind]]
         yield from (f"{kind}: the id {name!r} is used twice" for name in {i for i in ids if ids.count(i) > 1})
     for node in workflow.nodes.values():
-        if node.type_id not in known_types:
+        if known_types is not None and node.type_id not in known_types:
             yield f"node {node.id!r}: the host has no node type {node.type_id!r}"
         for port, value in node.inputs.items():
             if value["type"] == "connection" and value["nodeId"] not in workflow.nodes:

@@ -17,6 +17,7 @@ from openwop.devhost.errors import HostError
 from openwop.devhost.interrupts import checked_resume, correlates, is_repeated, not_pending
 from openwop.devhost.json_values import JsonObject
 from openwop.devhost.routing import Call, Operation, Reply
+from openwop.devhost.run_log import waits_for
 from openwop.devhost.runner import RunController
 from openwop.devhost.runtime import Runtime
 
@@ -51,7 +52,7 @@ def send_event(
     value: JsonObject = {"eventPayload": payload, "correlation": correlation}
     if event_id is not None:
         value["eventId"] = event_id
-    asked = list(_asked(runtime.runs(key), event_type, correlation))
+    asked = list(_asked(runtime, event_type, correlation, key))
     taken = list(dict.fromkeys(run for run, entry in asked if is_repeated(entry, value)))
     waiting = [
         (run, entry)
@@ -71,19 +72,16 @@ def send_event(
 
 
 def _asked(
-    runs: Iterable[RunController], event_type: str, correlation: JsonObject
+    runtime: Runtime, event_type: str, correlation: JsonObject, key: ApiKey | None
 ) -> Iterable[tuple[RunController, InterruptState]]:
-    for run in runs:
-        if run.replaying:
+    """Return the questions that an event fits, the oldest first; answered ones and those of runs long over, too."""
+    tenant = None if key is None else key.tenant
+    for _, wait in runtime.store.documents.all(waits_for(event_type)):
+        if tenant not in (None, wait["tenant"]) or not correlates(wait["correlation"], correlation):
             continue
-        for entry in run.state.interrupts.values():
-            data = entry.request["data"]
-            if (
-                entry.kind == "external-event"
-                and data["eventType"] == event_type
-                and correlates(data["correlation"], correlation)
-            ):
-                yield run, entry
+        run = runtime.controller(wait["runId"])
+        if run is not None and not run.replaying:
+            yield run, run.state.interrupts[wait["interruptId"]]
 
 
 async def ingest(call: Call) -> Reply:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
+import os
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
@@ -29,12 +29,14 @@ from openwop.devhost.json_values import JsonObject, merge_deeply
 from openwop.devhost.levers import Levers
 from openwop.devhost.options import Limits
 from openwop.devhost.receivers import Courier
-from openwop.devhost.routing import Interceptor, RawRoute, Services
+from openwop.devhost.routing import Interceptor, LiteralRoutes, RawRoute, Services
 from openwop.devhost.runner import RunController
 from openwop.devhost.runtime import DEFAULT_TOKEN_LIFETIME_S, Runtime, new_run_id
 from openwop.devhost.samples import sample_workflows
 from openwop.devhost.scenario import Effect, Faults
-from openwop.devhost.store import MemoryStore, RunStore
+from openwop.devhost.store import Store
+from openwop.devhost.store_memory import MemoryStore
+from openwop.devhost.store_sqlite import SqliteStore
 from openwop.devhost.transport import InProcessTransport
 from openwop.devhost.virtual_time import VirtualClock, clock_of
 from openwop.devhost.webhooks import Webhooks
@@ -71,7 +73,9 @@ class DevHost(Levers):
             :meth:`advance` moves; ``"autojump"`` for one that also moves by itself, to whatever is due next, when
             somebody waits for the host and nothing else happens; or a
             :class:`~openwop.devhost.VirtualClock`.
-        store: Where it keeps runs.
+        db: A file to keep runs in, and whatever else has to be there when the host is started again with it; in
+            memory when absent. See ``docs/durable-host.md``.
+        store: Another place to keep them in; not together with ``db``.
         run_ids: Gives each run its id.
         capabilities: Laid over the discovery document, object by object.
         discovery_max_age_s: How many seconds clients may keep the discovery document.
@@ -84,8 +88,13 @@ class DevHost(Levers):
             returns is sent in the operation's place.
 
     Attributes:
+        api_key: The first of its keys.
         runtime: Its workflows and its runs.
         webhooks: The subscriptions, with what became of their deliveries; ``webhooks.copies = 2`` sends each twice.
+        runs_taken_up: How many unfinished runs it has found in its store when it was entered, and goes on with.
+
+    Raises:
+        StoreError: The file of ``db`` is in use, is damaged, or is not one of a development host.
 
     Example::
 
@@ -102,7 +111,8 @@ class DevHost(Levers):
         keepalive_s: float = 15.0,
         limits: Limits | None = None,
         clock: Clock | Literal["virtual", "autojump"] | None = None,
-        store: RunStore | None = None,
+        db: str | os.PathLike[str] | None = None,
+        store: Store | None = None,
         run_ids: Callable[[], str] = new_run_id,
         capabilities: Mapping[str, Any] | None = None,
         discovery_max_age_s: int = 300,
@@ -112,25 +122,31 @@ class DevHost(Levers):
         personality: str | None = None,
         intercept: Interceptor | None = None,
     ) -> None:
+        if db is not None and store is not None:
+            raise ValueError("db and store are two places to keep the same; give one of them")
         keys = KeyRing(api_keys)
+        if store is None:
+            store = MemoryStore() if db is None else SqliteStore(db)
         self.api_key = keys.first().key
         time = clock_of(clock)
         self._courier = Courier(allow_loopback=allow_loopback_webhooks, clock=time)
         self.runtime = Runtime(
             keys=keys,
             clock=time,
-            store=store or MemoryStore(),
+            store=store,
             limits=limits or Limits(),
-            token_secret=secrets.token_bytes(32),
             receiver_problem=self._courier.problem,
             run_ids=run_ids,
         )
         self.capabilities: JsonObject = dict(capabilities or {})
         self._min_client_version = min_client_version
         self._services = Services(
-            self.runtime, IdempotencyCache(self.runtime.clock), min_client_version, intercept
+            self.runtime,
+            IdempotencyCache(self.runtime.clock, store.documents),
+            min_client_version,
+            intercept,
         )
-        self.webhooks = Webhooks(time, self.runtime.spawn, self._courier)
+        self.webhooks = Webhooks(time, self.runtime.spawn, self._courier, store.documents)
         callbacks = Callbacks(time, self.runtime.spawn, self._courier, self.runtime.interrupt_token)
         self.runtime.listeners += [self.webhooks.publish, callbacks.publish]
         app = create_app(
@@ -143,10 +159,18 @@ class DevHost(Levers):
         )
         self.faults = _faults_of(app, personality, faults)
         self._app = FaultLayer(app, self.faults.take, self.runtime.clock, self.runtime.closing)
+        self.runs_taken_up = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._requests = 0
         self._idle = Signal()
         self._clients = AsyncExitStack()
+        try:
+            self._furnish(workflows, samples=samples)
+        except BaseException:
+            store.close()
+            raise
+
+    def _furnish(self, workflows: Iterable[Mapping[str, Any]], *, samples: bool) -> None:
         for document in (*(sample_workflows() if samples else ()), *workflows):
             self.add_workflow(document)
         if samples:
@@ -166,6 +190,12 @@ class DevHost(Levers):
             raise RuntimeError("A DevHost is entered once; create another one.")
         self._loop = asyncio.get_running_loop()
         clock = self.runtime.clock
+        try:
+            self.webhooks.restore()
+            self.runs_taken_up = self.runtime.take_up()
+        except BaseException:
+            await self.aclose()
+            raise
         if isinstance(clock, VirtualClock) and clock.autojump_threshold_s is not None:
             self.runtime.spawn(clock.jump_when_idle(lambda: self._requests > 0), "autojump")
         return self
@@ -178,10 +208,13 @@ class DevHost(Levers):
     async def aclose(self) -> None:
         """End all streams and runs, and wait until nothing of the host is left running."""
         self.runtime.closing.latch()
-        await self.runtime.close()
-        if self._requests:  # streams have been told to end, and do, unless their reader does not read
-            await wait_any([self._idle], SystemClock(), CLOSE_SECONDS)
-        await self._clients.aclose()
+        try:
+            await self.runtime.close()
+            if self._requests:  # streams have been told to end, and do, unless their reader does not read
+                await wait_any([self._idle], SystemClock(), CLOSE_SECONDS)
+        finally:
+            self.runtime.store.close()
+            await self._clients.aclose()
 
     def _check_loop(self) -> None:
         if self._loop is None:
@@ -402,12 +435,13 @@ def _faults_of(
     app: Starlette, personality: str | None, first: Iterable[Effect | Mapping[str, Any]]
 ) -> Faults:
     """Return the faults of an application, with those that it has from the beginning."""
-    routes = [route for route in app.routes if isinstance(route, RawRoute)]
+    routes = [route for route in app.routes if isinstance(route, LiteralRoutes | RawRoute)]
 
     def operation_of(scope: Any) -> str | None:
         for route in routes:
             if route.matches(scope)[0] is Match.FULL:
-                return next((each.id for each in route.operations if each.method == scope["method"]), None)
+                operation = route.operation_of(scope)
+                return None if operation is None else operation.id
         return None
 
     faults = Faults(operation_of, [each.id for route in routes for each in route.operations])

@@ -13,11 +13,15 @@ from dataclasses import dataclass, field
 
 from openwop.devhost.clock import Clock
 from openwop.devhost.errors import HostError, invalid
-from openwop.devhost.json_values import canonical
+from openwop.devhost.json_values import JsonObject, canonical
+from openwop.devhost.store import DocumentIO
 
 RETENTION_S = 86_400
 MAX_KEY_LENGTH = 255
 RETRY_AFTER_S = 1
+MAX_RECORDS = 100_000
+
+_KIND = "idempotency"
 
 _NEVER_KEPT = frozenset({401, 403, 429})
 
@@ -37,11 +41,26 @@ class _Record:
     claimed_at: float
     reply: StoredReply | None = None
 
+    def document(self, reply: StoredReply) -> JsonObject:
+        return {
+            "digest": self.digest,
+            "claimedAt": self.claimed_at,
+            "status": reply.status,
+            "body": reply.body.decode(errors="surrogateescape"),
+            "headers": reply.headers,
+        }
+
+
+def _read(document: JsonObject) -> _Record:
+    body = str(document["body"]).encode(errors="surrogateescape")
+    reply = StoredReply(document["status"], body, document["headers"])
+    return _Record(document["digest"], document["claimedAt"], reply)
+
 
 class Claim:
     """A key that one request works under."""
 
-    def __init__(self, cache: IdempotencyCache, slot: tuple[str, str, str]) -> None:
+    def __init__(self, cache: IdempotencyCache, slot: str) -> None:
         self._cache = cache
         self._slot = slot
 
@@ -59,11 +78,16 @@ class Claim:
 
 
 class IdempotencyCache:
-    """The answers of the last day."""
+    """The answers of the last day, at most :data:`MAX_RECORDS` of them.
 
-    def __init__(self, clock: Clock) -> None:
+    An answer is in the store as soon as what it tells of is: a host that is started again gives it, too. A request that
+    was being worked on when the host died has left nothing behind, and its key is free.
+    """
+
+    def __init__(self, clock: Clock, documents: DocumentIO) -> None:
         self._clock = clock
-        self._records: dict[tuple[str, str, str], _Record] = {}
+        self._documents = documents
+        self._records = {slot: _read(document) for slot, document in documents.all(_KIND)}
 
     def claim(self, tenant: str, operation: str, key: str, body: object) -> Claim | StoredReply:
         """Claim a key, or return the answer that it was given before.
@@ -75,8 +99,9 @@ class IdempotencyCache:
             message = f"Idempotency-Key has 1 to {MAX_KEY_LENGTH} printable ASCII characters, without spaces."
             raise invalid(message, field="Idempotency-Key")
         self._evict()
-        slot = (tenant, operation, key)
-        digest = hashlib.sha256(canonical(body).encode(errors="surrogatepass")).hexdigest()
+        # A hash, because what tells callers apart may be a secret, and keys hold names of customers.
+        slot = _digest([tenant, operation, key])
+        digest = _digest(body)
         record = self._records.get(slot)
         if record is None:
             self._records[slot] = _Record(digest, self._clock.time())
@@ -90,21 +115,28 @@ class IdempotencyCache:
             raise HostError(409, "idempotency_in_flight", message, details=details)
         return record.reply
 
-    def keep(self, slot: tuple[str, str, str], reply: StoredReply) -> None:
+    def keep(self, slot: str, reply: StoredReply) -> None:
         """Remember the answer of a claimed key."""
         record = self._records.get(slot)
         if record is not None:
             record.reply = reply
+            self._documents.put(_KIND, slot, record.document(reply))
 
-    def drop(self, slot: tuple[str, str, str]) -> None:
+    def drop(self, slot: str) -> None:
         """Forget a key."""
-        self._records.pop(slot, None)
+        record = self._records.pop(slot, None)
+        if record is not None and record.reply is not None:
+            self._documents.delete(_KIND, slot)
 
     def _evict(self) -> None:
-        """Forget what is older than the retention; the oldest keys come first."""
+        """Forget what is older than the retention, or too much; the oldest keys come first."""
         limit = self._clock.time() - RETENTION_S
         while self._records:
             oldest = next(iter(self._records))
-            if self._records[oldest].claimed_at > limit:
+            if self._records[oldest].claimed_at > limit and len(self._records) <= MAX_RECORDS:
                 return
-            del self._records[oldest]
+            self.drop(oldest)
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(canonical(value).encode(errors="surrogatepass")).hexdigest()

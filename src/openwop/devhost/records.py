@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import lru_cache
 from typing import Any
 
 from openwop.devhost.definition import Workflow
@@ -37,12 +37,16 @@ class LoggedEvent:
 
     run_id: str
     sequence: int
-    event_id: str
     type: str
     payload: JsonObject
     timestamp: str
     node_id: str | None = None
     causation_id: str | None = None
+
+    @property
+    def event_id(self) -> str:
+        """The event's own id; opaque to everybody but the host."""
+        return f"evt_{event_prefix(self.run_id)}_{self.sequence}"
 
     def document(self, payload: JsonObject, engine_version: int) -> JsonObject:
         """Return the event as the protocol has it (``run-event``), with the payload that may be shown."""
@@ -77,6 +81,8 @@ class RunRecord:
             them does not pause the replay.
         trigger_data: The event from outside that started the run; expressions see it, and the log does not.
         is_eval: Whether the run evaluates an agent. What such a run starts does not.
+        created_at: When the run was taken, in seconds since the Unix epoch. A fork has a time of its own, whatever
+            the times of its inherited history are: its limits count from here.
     """
 
     run_id: str
@@ -99,15 +105,13 @@ class RunRecord:
     replay_until: int = 0
     trigger_data: JsonObject | None = None
     is_eval: bool = False
+    created_at: float = 0.0
 
-    def event_id(self, sequence: int) -> str:
-        """Return the id of one of the run's events; opaque to everybody but the host."""
-        return f"evt_{self.event_prefix}_{sequence}"
 
-    @cached_property
-    def event_prefix(self) -> str:
-        """The part that the ids of all the run's events share."""
-        return hashlib.blake2s(self.run_id.encode(), digest_size=8).hexdigest()
+@lru_cache(maxsize=1024)
+def event_prefix(run_id: str) -> str:
+    """Return the part that the ids of all of a run's events share."""
+    return hashlib.blake2s(run_id.encode(), digest_size=8).hexdigest()
 
 
 def copied(event: LoggedEvent, record: RunRecord, at: str | None) -> Draft:

@@ -7,9 +7,10 @@ raised becomes the protocol's error envelope.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
@@ -25,6 +26,7 @@ from openwop.devhost.idempotency import Claim, IdempotencyCache, StoredReply
 from openwop.devhost.json_values import JsonObject, decode, encode, is_object
 from openwop.devhost.runtime import Runtime
 from openwop.devhost.schema import SchemaViolation, check
+from openwop.devhost.store import StoreError
 from openwop.devhost.tracing import TraceContext, continue_trace
 
 logger = logging.getLogger("openwop.devhost")
@@ -148,15 +150,45 @@ class RawRoute(BaseRoute):
         """The operations of this path."""
         return tuple(self._operations.values())
 
+    def operation_of(self, scope: Scope) -> Operation | None:
+        """Return the operation of a request whose path is this one."""
+        return self._operations.get(scope["method"])
+
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request."""
         request = Request(scope, receive)
-        operation = self._operations.get(request.method)
+        operation = self.operation_of(scope)
         try:
             response = await answer(self._services, operation, request, allowed=tuple(self._operations))
         except ClientDisconnect:
             return  # nobody is there to be answered
         await response(scope, receive, send)
+
+
+class LiteralRoutes(BaseRoute):
+    """All paths without parameters, found at once."""
+
+    def __init__(self, routes: Mapping[str, RawRoute]) -> None:
+        self._routes = routes
+
+    @property
+    def operations(self) -> tuple[Operation, ...]:
+        """The operations of all these paths."""
+        return tuple(operation for route in self._routes.values() for operation in route.operations)
+
+    def operation_of(self, scope: Scope) -> Operation | None:
+        """Return the operation of a request whose path is one of these."""
+        return self._routes[raw_path(scope)].operation_of(scope)
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Match the raw path."""
+        if scope["type"] != "http" or raw_path(scope) not in self._routes:
+            return Match.NONE, {}
+        return Match.FULL, {"path_params": {}}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the request."""
+        await self._routes[raw_path(scope)].handle(scope, receive, send)
 
 
 def raw_path(scope: Scope) -> str:
@@ -174,9 +206,20 @@ async def answer(
     try:
         if operation is None:
             raise _wrong_method(request, allowed)
-        response = await _perform(services, operation, request, trace)
+        try:
+            response = await _perform(services, operation, request, trace)
+        finally:
+            if operation.mutates:
+                await asyncio.sleep(
+                    0
+                )  # what requests of the same turn have changed is kept together, at one cost
+            services.runtime.store.commit()  # nobody is told, or refused, what a crash could take back
     except HostError as error:
         response = error_response(error, trace)
+    except StoreError as error:
+        logger.error("a request cannot be kept: %s", error)
+        message = "The host can no longer keep what happens."
+        response = error_response(HostError(503, "service_unavailable", message), trace)
     except ClientDisconnect:
         raise
     except Exception:

@@ -1,23 +1,21 @@
 """Executes one run: asks the graph what comes next, runs nodes as tasks, and appends what happened.
 
-Everything that changes a run goes through :meth:`RunController.append`, which puts the events into the log,
-folds them, and wakes whoever reads. Between two awaits nothing can come in between, so decisions are made on
-the state that they change. Tasks belong to the host: they are cancelled and awaited when it closes.
+Between two awaits nothing can come in between, so decisions are made on the state that they change. Tasks belong to
+the host: they are cancelled and awaited when it closes.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from openwop.devhost.clock import Clock, Signal, Timer, milliseconds, sleep, timestamp, wait_any
-from openwop.devhost.completion import completion
-from openwop.devhost.context import ChildRun, NodeContext
+from openwop.devhost.attempts import execute
+from openwop.devhost.clock import Timer, milliseconds, timestamp, wait_any
+from openwop.devhost.context import ChildRun
 from openwop.devhost.definition import Node
-from openwop.devhost.engine import InterruptState, RunState
+from openwop.devhost.engine import SETTLED, InterruptState
 from openwop.devhost.errors import NodeFailure
 from openwop.devhost.graph import (
     Fail,
@@ -27,83 +25,41 @@ from openwop.devhost.graph import (
     ends_the_run,
     final_failure,
     finished,
-    resolve_inputs,
     run_outputs,
     successors,
     unhandled_failure,
 )
-from openwop.devhost.interrupts import is_final, resolution, timed_out, vote
+from openwop.devhost.interrupts import is_final, not_pending, resolution, timed_out, vote
 from openwop.devhost.json_values import JsonObject, is_number, is_object
 from openwop.devhost.nodes import BEHAVIOURS
-from openwop.devhost.records import TERMINAL_EVENTS, Draft, LoggedEvent, RunRecord, copied
-from openwop.devhost.store import RunStore
+from openwop.devhost.records import Draft, LoggedEvent, RunRecord, copied
+from openwop.devhost.run_log import RunLog
+from openwop.devhost.surroundings import Surroundings
 
-logger = logging.getLogger("openwop.devhost")
+RESTARTED = "host-restarted"
+"""The reason of the ``run.resumed`` that says where a run was taken up again."""
 
 _SLICE = 256
+_WISHES = "wishes"
 
 
-class Surroundings(Protocol):
-    """What a run needs of its host."""
-
-    clock: Clock
-    store: RunStore
-    functions: dict[str, Callable[[Any], Awaitable[Any]]]
-
-    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """Run a coroutine as a task that the host owns."""
-        ...
-
-    def start_child(
-        self, parent: RunController, node_id: str, workflow_id: str, inputs: JsonObject
-    ) -> RunController:
-        """Start a child run."""
-        ...
-
-    def controller(self, run_id: str) -> RunController | None:
-        """Return a run of this host."""
-        ...
-
-    def run_finished(self, run: RunController) -> None:
-        """Note that a run has ended."""
-
-    def happened(self, record: RunRecord, events: Sequence[LoggedEvent]) -> None:
-        """Tell those outside who want to know of what happened for the first time."""
-
-
-class RunController:
-    """One run, live.
-
-    Attributes:
-        state: The projection, always up to date with the log.
-        changed: Given after every append, after an annotation, and when the status changes without an append.
-        annotations: What was said of the run, as it goes over the wire; no part of the log, so no fork has it.
-        finished: Latched when the terminal event is in the log.
-    """
+class RunController(RunLog):
+    """One run, live."""
 
     def __init__(self, host: Surroundings, record: RunRecord) -> None:
-        self.record = record
-        self.state = RunState(record)
-        self.changed = Signal()
-        self.finished = Signal()
+        super().__init__(host, record)
         self.cancelling = False
-        self.replaying = False
-        self.annotations: list[JsonObject] = []
         self.functions = host.functions
-        self._host = host
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._answers: dict[str, asyncio.Future[Any]] = {}
         self._timers: dict[str, Timer] = {}
         self._children: dict[str, RunController] = {}
         self._pause_reason: str | None = None
         self._pause_requested = False
+        self._wished = False
+        self._taken_up = False
 
     # -- reading ------------------------------------------------------------------------------
-
-    @property
-    def clock(self) -> Clock:
-        """The host's clock."""
-        return self._host.clock
 
     @property
     def status(self) -> str:
@@ -113,32 +69,6 @@ class RunController:
     def snapshot(self) -> JsonObject:
         """Return the run's snapshot."""
         return {**self.state.snapshot(), "status": self.status}
-
-    def read(self, start: int, limit: int | None = None) -> Sequence[LoggedEvent]:
-        """Return events of the log from sequence ``start`` on."""
-        return self._host.store.read(self.record.run_id, start, limit)
-
-    # -- the log ------------------------------------------------------------------------------
-
-    def append(self, drafts: Sequence[Draft]) -> None:
-        """Append events and fold them. After the terminal event nothing is appended any more."""
-        if self.state.terminal or not drafts:
-            return
-        events = self._host.store.append(self.record, drafts, timestamp(self.clock.time()))
-        for event in events:
-            self.state.apply(event)
-        if (
-            not self.replaying and drafts[0].timestamp is None
-        ):  # neither told again nor taken over from a source
-            self._host.happened(self.record, events)
-        if events[-1].type in TERMINAL_EVENTS:
-            self._end()
-        self.changed.notify()
-
-    def annotate(self, annotation: JsonObject) -> None:
-        """Keep an annotation, whether the run is over or not, and tell those who follow it."""
-        self.annotations.append(annotation)
-        self.changed.notify()
 
     def _end(self) -> None:
         for timer in self._timers.values():
@@ -156,7 +86,7 @@ class RunController:
         self._answers.clear()
         self._timers.clear()
         self.replaying = False
-        self.finished.latch()
+        self._wish()
         self._host.run_finished(self)
 
     def abandon(self) -> None:
@@ -206,6 +136,57 @@ class RunController:
             if node.status in ("running", "suspended"):
                 self._spawn(node_id)
         self._advance(self.record.workflow.nodes)
+
+    def take_up(self) -> None:
+        """Go on where a host stopped that is no more; the log has been restored.
+
+        Nodes that had begun and not ended are executed again from their beginning, as ``idempotency.md`` wants it;
+        what they had told already they do not tell again. A run whose nodes this host cannot execute fails.
+        """
+        record, state = self.record, self.state
+        self._taken_up = True
+        for node in state.nodes.values():
+            for child_run_id in node.children:
+                child = self._host.controller(child_run_id)
+                if child is not None and child.record.parent_run_id == record.run_id:
+                    self._children[child_run_id] = child
+        wishes = self._host.store.documents.get(_WISHES, record.run_id) or {}
+        self._wished = bool(wishes)
+        if "cancel" in wishes:
+            self._cancelled(wishes["cancel"])
+            return
+        self._pause_requested, self._pause_reason = "pause" in wishes, wishes.get("pause")
+        if state.next_sequence < record.replay_until:
+            source = self._host.controller(record.source_run_id or "")
+            assert source is not None  # no run is ever deleted
+            self.replay(source.read(state.next_sequence, record.replay_until - state.next_sequence))
+            return
+        if state.status != "paused" and any(node.status == "running" for node in state.nodes.values()):
+            self.append([Draft("run.resumed", {"reason": RESTARTED})])
+        missing = self._missing_type()
+        if missing is not None:
+            self._fail(missing, None)
+        else:
+            self.go_on()
+
+    def _missing_type(self) -> JsonObject | None:
+        """Return the error of a run that has nodes to execute which this host does not know."""
+        for node in self.record.workflow.nodes.values():
+            known = self.state.nodes.get(node.id)
+            if node.type_id not in BEHAVIOURS and (known is None or known.status not in SETTLED):
+                message = (
+                    f"The host was started again without the node type {node.type_id} of node {node.id}."
+                )
+                return {"code": "node_type_unavailable", "message": message, "details": {"nodeId": node.id}}
+        return None
+
+    def _wish(self, **wishes: Any) -> None:
+        """Have a wish survive the host that has heard it: one that is not in the log until it has come about."""
+        if wishes:
+            self._host.store.documents.put(_WISHES, self.record.run_id, wishes)
+        elif self._wished:
+            self._host.store.documents.delete(_WISHES, self.record.run_id)
+        self._wished = bool(wishes)
 
     def replay(self, recorded: Sequence[LoggedEvent]) -> None:
         """Tell the recorded events again, with nothing done and nothing asked, then continue live."""
@@ -268,49 +249,14 @@ class RunController:
     # -- one node -----------------------------------------------------------------------------
 
     async def _run_node(self, node: Node) -> None:
-        attempt = self.state.nodes[node.id].attempt
-        while True:
-            try:
-                drafts = await self._attempt(node, attempt)
-            except NodeFailure as failure:
-                if failure.retryable is False or attempt >= self._max_retries(node):
-                    await self.gate()
-                    self._tasks.pop(node.id, None)
-                    self._advance(self._node_failed(node.id, failure, attempts=attempt + 1))
-                    return
-                attempt += 1
-                await self._retry(node, attempt, failure)
-                continue
-            await self.gate()
-            self._tasks.pop(node.id, None)
-            self.append(drafts)
-            self._advance(successors(self.record.workflow, node.id))
-            return
-
-    async def _attempt(self, node: Node, attempt: int) -> list[Draft]:
-        """Run the node's behaviour once; this is the boundary behind which a bug is a failed node."""
-        try:
-            context = NodeContext(self, node, resolve_inputs(self.state, node), attempt)
-            outputs = await BEHAVIOURS[node.type_id](context)
-            return completion(context, outputs, self.clock.time())
-        except NodeFailure:
-            raise
-        except Exception as error:
-            logger.exception("node %s of run %s broke", node.id, self.record.run_id)
-            message = f"Node {node.id} broke: {type(error).__name__}."
-            raise NodeFailure("internal_error", message, retryable=False) from error
-
-    def _max_retries(self, node: Node) -> int:
-        own = node.settings.get("maxRetries")
-        return int(own) if is_number(own) else self.record.workflow.max_retries
-
-    async def _retry(self, node: Node, attempt: int, failure: NodeFailure) -> None:
-        delay = node.settings.get("retryDelayMs", 0)
-        delay_ms = int(delay) if is_number(delay) and delay > 0 else 0
+        outcome, attempts = await execute(self, node)
         await self.gate()
-        payload = {"nodeId": node.id, "attempt": attempt, "delayMs": delay_ms, "lastError": failure.error()}
-        self.append([Draft("node.retried", payload, node.id)])
-        await sleep(self.clock, delay_ms / 1000)
+        self._tasks.pop(node.id, None)
+        if isinstance(outcome, NodeFailure):
+            self._advance(self._node_failed(node.id, outcome, attempts))
+        else:
+            self.append(outcome)
+            self._advance(successors(self.record.workflow, node.id))
 
     def _node_failed(self, node_id: str, failure: NodeFailure, attempts: int) -> list[str]:
         """Note a failed node; return the nodes that may deal with it, unless the run is over."""
@@ -335,7 +281,8 @@ class RunController:
         self._answers[interrupt_id] = future
         limit = entry.request.get("timeoutMs")
         if is_number(limit) and limit > 0:
-            self._timers[interrupt_id] = self.clock.call_later(limit / 1000, lambda: self._expire(entry))
+            left = limit / 1000 - self._passed_s(milliseconds(entry.requested_at) / 1000)
+            self._timers[interrupt_id] = self.clock.call_later(left, lambda: self._expire(entry))
         self._pause_if_drained()
         try:
             return await future
@@ -376,10 +323,16 @@ class RunController:
     # -- what callers may do --------------------------------------------------------------------
 
     def resolve(self, entry: InterruptState, value: Any, principal: str) -> None:
-        """Take an answer that has been checked; the wait ends unless a quorum needs more."""
+        """Take an answer that has been checked; the wait ends unless a quorum needs more.
+
+        Raises:
+            HostError: Another answer was first.
+        """
         if not is_final(entry, value):
             self.append(vote(entry, value))
             return
+        if not self.settle(entry.id, value):
+            raise not_pending(entry)
         decided_by = str(value["decidedBy"]) if entry.kind == "approval" and is_object(value) else principal
         self.append(resolution(entry, value, decided_by, timestamp(self.clock.time())))
         future = self._answers.pop(entry.id, None)
@@ -399,6 +352,7 @@ class RunController:
         cleanup_ms = max((self._cleanup_ms(node_id) for node_id in running), default=0.0)
         if cleanup_ms > 0:
             self.cancelling = True
+            self._wish(cancel=payload)
             self._disarm("deadline")
             for task in self._tasks.values():
                 task.cancel()
@@ -425,6 +379,7 @@ class RunController:
         if immediate and not self.replaying:
             self._paused()
         else:
+            self._wish(pause=reason)
             self._pause_if_drained()
         return self.state.paused_at
 
@@ -436,6 +391,7 @@ class RunController:
     def resume(self, reason: str | None) -> str:
         """Go on after a pause, or take back one that has not come about yet; return the time."""
         self._pause_requested = False
+        self._wish()
         now = timestamp(self.clock.time())
         if self.state.status == "paused":
             self.append([Draft("run.resumed", {} if reason is None else {"reason": reason})])
@@ -450,14 +406,21 @@ class RunController:
 
     def _paused(self) -> None:
         self._pause_requested = False
+        self._wish()
         payload = {} if self._pause_reason is None else {"reason": self._pause_reason}
         self.append([Draft("run.paused", payload)])
 
     # -- limits -----------------------------------------------------------------------------------
 
     def _arm_deadline(self) -> None:
-        limit = self.record.timeout_ms
-        self._timers["deadline"] = self.clock.call_later(limit / 1000, self._deadline)
+        left = self.record.timeout_ms / 1000 - self._passed_s(self.record.created_at)
+        self._timers["deadline"] = self.clock.call_later(left, self._deadline)
+
+    def _passed_s(self, since: float) -> float:
+        """How much of a limit is gone already: in a run that was taken up again, the time without a host counts."""
+        if not self._taken_up:
+            return 0.0
+        return max(0.0, self.clock.time() - max(since, self.record.created_at))
 
     def _disarm(self, name: str) -> None:
         timer = self._timers.pop(name, None)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any
+from weakref import WeakValueDictionary
 
 from openwop.devhost.access import ApiKey, InterruptToken, KeyRing, TokenSigner
 from openwop.devhost.audit import AuditLog
@@ -17,19 +19,22 @@ from openwop.devhost.definition import Workflow, input_problem, parse_workflow
 from openwop.devhost.engine import InterruptState
 from openwop.devhost.errors import HostError, NodeFailure, invalid, not_found
 from openwop.devhost.evals import Evaluations
+from openwop.devhost.identity import identity_of
 from openwop.devhost.json_values import JsonObject, is_number
 from openwop.devhost.nodes import GATED_TYPES, KNOWN_TYPES
 from openwop.devhost.options import Limits, check_options, effective_limits
 from openwop.devhost.records import LoggedEvent, RunRecord
 from openwop.devhost.runner import RunController
-from openwop.devhost.store import RunStore
+from openwop.devhost.store import Store
 from openwop.devhost.triggers import Triggers
-from openwop.devhost.workspace import Workspace
+from openwop.devhost.workspace import Shelf, Workspace
 
 logger = logging.getLogger("openwop.devhost")
 
 ENGINE_VERSION = 1
 MAX_CHILD_DEPTH = 16
+KEPT_RUNS = 1000
+"""How many finished runs are kept at hand; the others are read again when somebody asks for one."""
 DEFAULT_TOKEN_LIFETIME_S = 1800.0
 
 
@@ -56,9 +61,8 @@ class Runtime:
         *,
         keys: KeyRing,
         clock: Clock,
-        store: RunStore,
+        store: Store,
         limits: Limits,
-        token_secret: bytes,
         receiver_problem: Callable[[str], str | None],
         run_ids: Callable[[], str] = new_run_id,
     ) -> None:
@@ -69,17 +73,20 @@ class Runtime:
         self.receiver_problem = receiver_problem
         self.workflows: dict[str, Workflow] = {}
         self.functions: dict[str, Callable[[Any], Awaitable[Any]]] = {}
-        self.triggers = Triggers()
+        identity = identity_of(store.documents)
+        self.triggers = Triggers(store.documents, keys)
         self._workspaces: dict[str | None, Workspace] = {}
         self._content: dict[str | None, Content] = {None: Content(clock)}
         self.evaluations = Evaluations()
-        self.audit = AuditLog(clock)
-        self.host_id = f"devhost-{secrets.token_hex(6)}"
+        self.audit = AuditLog(clock, store.documents, identity.audit_seed)
+        self.host_id = identity.host_id
         self.closing = Signal()
         self.listeners: list[Callable[[RunRecord, Sequence[LoggedEvent]], None]] = []
-        self._signer = TokenSigner(token_secret)
+        self._signer = TokenSigner(identity.token_secret)
         self._run_ids = run_ids
-        self._runs: dict[str, RunController] = {}
+        self._runs: dict[str, RunController] = {}  # those that are not over
+        self._recent: OrderedDict[str, RunController] = OrderedDict()
+        self._known: WeakValueDictionary[str, RunController] = WeakValueDictionary()
         self._active: dict[tuple[str | None, str], list[str]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -108,7 +115,10 @@ class Runtime:
 
     def workspace(self, tenant: str | None) -> Workspace:
         """Return a tenant's files; those of keys without a tenant are one workspace, too."""
-        return self._workspaces.setdefault(tenant, Workspace(self.clock, self.limits))
+        if tenant not in self._workspaces:
+            shelf = Shelf(self.store.documents, tenant)
+            self._workspaces[tenant] = Workspace(self.clock, self.limits, shelf)
+        return self._workspaces[tenant]
 
     def content(self, tenant: str | None) -> Content:
         """Return a tenant's pages."""
@@ -133,7 +143,7 @@ class Runtime:
             logger.error("the task %s broke", task.get_name(), exc_info=error)
 
     async def close(self) -> None:
-        """End all streams and all runs' tasks, and wait for them. Logs stay as they are."""
+        """End all streams and all runs' tasks, and wait for them. Logs stay as they are, and the store open."""
         self.closing.latch()
         while self._tasks:
             tasks = list(self._tasks)
@@ -145,18 +155,35 @@ class Runtime:
             self._tasks.difference_update(tasks)
         for run in self._runs.values():
             run.abandon()
-        self.store.close()
 
     # -- runs ---------------------------------------------------------------------------------
 
     def controller(self, run_id: str) -> RunController | None:
-        """Return a run, whoever asks."""
-        return self._runs.get(run_id)
+        """Return a run, whoever asks; one that has been over for long is read again from the store."""
+        run = self._known.get(run_id)
+        if run is None and (record := self.store.runs.read(run_id)) is not None:
+            run = self._known[run_id] = RunController(self, record)
+            run.restore()
+        if run is not None and run.state.terminal:
+            self._keep(run)
+        return run
 
-    def runs(self, key: ApiKey | None = None) -> list[RunController]:
-        """Return the runs that a key may see, the oldest first; without a key, all of them."""
-        tenant = None if key is None else key.tenant
-        return [run for run in self._runs.values() if tenant in (None, run.record.tenant)]
+    def _keep(self, run: RunController) -> None:
+        self._recent[run.record.run_id] = run
+        self._recent.move_to_end(run.record.run_id)
+        if len(self._recent) > KEPT_RUNS:
+            self._recent.popitem(last=False)
+
+    def take_up(self) -> int:
+        """Go on with the runs that the store has and that are not over; return how many there are."""
+        runs = [
+            run for run_id in self.store.runs.unfinished() if (run := self.controller(run_id)) is not None
+        ]
+        for run in runs:
+            self._admit(run)
+        for run in runs:
+            run.take_up()
+        return len(runs)
 
     def visible_run(self, run_id: str, key: ApiKey) -> RunController:
         """Return a run that the key may see.
@@ -164,7 +191,7 @@ class Runtime:
         Raises:
             HostError: 404 ``not_found``.
         """
-        run = self._runs.get(run_id)
+        run = self.controller(run_id)
         if run is None or (key.tenant is not None and run.record.tenant != key.tenant):
             raise not_found("run", run_id)
         return run
@@ -228,6 +255,7 @@ class Runtime:
             origin_run_id=run_id,
             trigger_data=trigger_data,
             is_eval=body.get("mode") == "eval",
+            created_at=self.clock.time(),
         )
         run = self._open(record)
         run.start()
@@ -260,16 +288,22 @@ class Runtime:
             raise HostError(409, "run_already_active", message, details=details, headers={"Retry-After": "1"})
 
     def _open(self, record: RunRecord) -> RunController:
-        self.store.create(record)
+        self.store.runs.create(record)
         run = RunController(self, record)
-        self._runs[record.run_id] = run
-        if record.scope_id is not None:
-            self._active.setdefault((record.tenant, record.scope_id), []).append(record.run_id)
+        self._admit(run)
         return run
 
-    def run_finished(self, run: RunController) -> None:
-        """Let the run's scope go."""
+    def _admit(self, run: RunController) -> None:
         record = run.record
+        self._runs[record.run_id] = self._known[record.run_id] = run
+        if record.scope_id is not None:
+            self._active.setdefault((record.tenant, record.scope_id), []).append(record.run_id)
+
+    def run_finished(self, run: RunController) -> None:
+        """Let the run's scope go, and after a while the run: what there is to know of it is in the store."""
+        record = run.record
+        self._runs.pop(record.run_id, None)
+        self._keep(run)
         if record.scope_id is not None:
             active = self._active.get((record.tenant, record.scope_id), [])
             if record.run_id in active:
@@ -291,7 +325,7 @@ class Runtime:
             NodeFailure: There is no such workflow, its inputs do not fit, or runs are nested too deeply.
         """
         depth, ancestor = 1, parent.record.parent_run_id
-        while ancestor is not None and (above := self._runs.get(ancestor)) is not None:
+        while ancestor is not None and (above := self.controller(ancestor)) is not None:
             depth, ancestor = depth + 1, above.record.parent_run_id
         if depth > MAX_CHILD_DEPTH:
             raise NodeFailure("sub_workflow_too_deep", f"Runs are nested at most {MAX_CHILD_DEPTH} deep.")
@@ -322,6 +356,7 @@ class Runtime:
                 replay_until=0,
                 trigger_data=None,
                 is_eval=False,
+                created_at=self.clock.time(),
             )
         )
         child.start()
@@ -371,6 +406,7 @@ class Runtime:
                 parent_node_id=None,
                 source_run_id=old.run_id,
                 replay_until=len(recorded) if mode == "replay" else 0,
+                created_at=self.clock.time(),
             )
         )
         fork.inherit(recorded[:from_seq])
@@ -398,7 +434,7 @@ class Runtime:
         """
         if intent not in ("resolve", "inspect"):
             raise ValueError("an interrupt token is for resolve or for inspect")
-        run = self._runs.get(run_id)
+        run = self.controller(run_id)
         entry = None if run is None else open_interrupt(run, node_id)
         if entry is None:
             raise LookupError(f"node {node_id!r} of run {run_id!r} does not wait for anything")

@@ -23,6 +23,7 @@ from openwop.devhost.host import DEFAULT_API_KEY, DevHost
 from openwop.devhost.json_values import JsonObject, decode, is_object
 from openwop.devhost.personalities import PERSONALITIES
 from openwop.devhost.scenario import load_faults
+from openwop.devhost.store import StoreError
 from openwop.devhost.transport import ConnectionDropped
 
 STOP_SECONDS = 3
@@ -230,6 +231,9 @@ def parser() -> argparse.ArgumentParser:
         "--personality", choices=sorted(PERSONALITIES), help="another host that this one is like"
     )
     program.add_argument(
+        "--db", type=Path, metavar="FILE", help="keep runs in this file (default: in memory)"
+    )
+    program.add_argument(
         "--allow-loopback-webhooks", action="store_true", help="deliver webhooks to this machine too"
     )
     return program
@@ -247,9 +251,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             faults=[] if options.faults is None else load_faults(options.faults),
             personality=options.personality,
             allow_loopback_webhooks=options.allow_loopback_webhooks,
+            db=options.db,
         )
         asyncio.run(serve_until_stopped(devhost, host=options.host, port=options.port))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, StoreError) as error:
         sys.stderr.write(f"openwop devhost: {error}\n")
         return 2
     return 0

@@ -17,7 +17,7 @@ from openwop.devhost.engine import RunState
 from openwop.devhost.errors import invalid
 from openwop.devhost.json_values import encode
 from openwop.devhost.modes import FLUSHING, VALUES, Frame, batch, frame
-from openwop.devhost.records import LoggedEvent
+from openwop.devhost.records import LoggedEvent, event_prefix
 from openwop.devhost.runner import RunController
 
 KEEPALIVE = b":keepalive\n\n"
@@ -38,7 +38,7 @@ def resume_position(run: RunController, last_event_id: str | None) -> int:
     """
     if last_event_id is None:
         return 0
-    text = last_event_id.removeprefix(f"evt_{run.record.event_prefix}_")
+    text = last_event_id.removeprefix(f"evt_{event_prefix(run.record.run_id)}_")
     if not text.isdecimal() or not text.isascii() or len(text) > 15:
         raise invalid("Last-Event-ID is not one of this run's event ids.", field="Last-Event-ID")
     return min(int(text) + 1, run.state.next_sequence)

@@ -7,14 +7,22 @@ import secrets
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
-from openwop.devhost.access import ApiKey
+from openwop.devhost.access import ApiKey, KeyRing
 from openwop.devhost.errors import invalid
 from openwop.devhost.expressions import ExpressionError, check_templates, interpolate
 from openwop.devhost.json_values import JsonObject, decode, is_object
+from openwop.devhost.store import DocumentIO
 
 SOURCES = ("webhook", "form")
 #: What of a request's headers a run may see. Nothing that could be a credential.
 _SHOWN_HEADERS = ("content-type", "user-agent", "webhook-id")
+MAX_DELIVERIES = 10_000
+"""How many deliveries of a subscription are known again when they come a second time."""
+
+_KIND = "trigger"
+_FACTS = (
+    "source", "workflow_id", "dedup", "verified", "retry_policy", "input_mapping", "secret_fingerprint",
+)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -54,10 +62,46 @@ class Subscription:
 
 
 class Triggers:
-    """The subscriptions of a host. Whoever has the secret of one can start its runs."""
+    """The subscriptions of a host. Whoever has the secret of one can start its runs.
 
-    def __init__(self) -> None:
+    Args:
+        documents: Where they are kept, and which deliveries have started which runs.
+        keys: The host's keys: a subscription whose key the host no longer has is forgotten when the host starts.
+    """
+
+    def __init__(self, documents: DocumentIO, keys: KeyRing) -> None:
+        self._documents = documents
         self._by_secret: dict[str, Subscription] = {}
+        for subscription_id, entry in documents.all(_KIND):
+            owner = keys.of_principal(str(entry["owner"]))
+            if owner is None:
+                self._forget(subscription_id)
+            else:
+                self._by_secret[entry["secret"]] = Subscription(
+                    id=subscription_id,
+                    owner=owner,
+                    started=self._deliveries(subscription_id),
+                    **entry["facts"],
+                )
+
+    def _deliveries(self, subscription_id: str) -> dict[str, str]:
+        found = self._documents.all(_deliveries_of(subscription_id))
+        return {dedup_key: str(entry["runId"]) for dedup_key, entry in found}
+
+    def _forget(self, subscription_id: str) -> None:
+        for dedup_key in self._deliveries(subscription_id):
+            self._documents.delete(_deliveries_of(subscription_id), dedup_key)
+        self._documents.delete(_KIND, subscription_id)
+
+    def delivered(self, subscription: Subscription, dedup_key: str, run_id: str) -> None:
+        """Note that a delivery has started a run; the oldest are forgotten when there are too many."""
+        subscription.started[dedup_key] = run_id
+        kind = _deliveries_of(subscription.id)
+        self._documents.put(kind, dedup_key, {"runId": run_id})
+        if len(subscription.started) > MAX_DELIVERIES:
+            oldest = next(iter(subscription.started))
+            del subscription.started[oldest]
+            self._documents.delete(kind, oldest)
 
     def register(self, body: JsonObject, owner: ApiKey) -> tuple[Subscription, str]:
         """Take a registration whose shape has been checked; return it, and its secret.
@@ -86,11 +130,18 @@ class Triggers:
             secret_fingerprint=hashlib.sha256(secret.encode()).hexdigest()[:8],
         )
         self._by_secret[secret] = subscription
+        facts = {name: getattr(subscription, name) for name in _FACTS}
+        entry: JsonObject = {"secret": secret, "owner": owner.principal, "facts": facts}
+        self._documents.put(_KIND, subscription.id, entry)
         return subscription, secret
 
     def find(self, secret: str) -> Subscription | None:
         """Return the subscription that a secret belongs to."""
         return self._by_secret.get(secret)
+
+
+def _deliveries_of(subscription_id: str) -> str:
+    return f"deliveries of {subscription_id}"
 
 
 def trigger_event(

@@ -21,6 +21,7 @@ from openwop.devhost.engine import public_document
 from openwop.devhost.errors import not_found
 from openwop.devhost.json_values import JsonObject, encode
 from openwop.devhost.records import LoggedEvent, RunRecord
+from openwop.devhost.store import DocumentIO
 from openwop.webhooks import signed_headers
 
 logger = logging.getLogger("openwop.devhost")
@@ -31,6 +32,8 @@ MAX_WAITING = 1000
 """Events that may wait for one receiver; more than these are lost to it, and that is logged."""
 MAX_REMEMBERED = 1000
 """How many of the last deliveries, and of the last losses, are remembered of each receiver."""
+
+_KIND = "webhook"
 
 
 class Post(Protocol):
@@ -128,16 +131,37 @@ class Webhooks:
         clock: For the time in signatures, and for waiting between attempts.
         spawn: Starts a task that ends with the host.
         post: Sends a delivery.
+        documents: Where registrations are kept. What waits for a receiver is not kept: a delivery that a host has
+            not made before it dies is not made by the next one.
     """
 
     def __init__(
-        self, clock: Clock, spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]], post: Post
+        self,
+        clock: Clock,
+        spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]],
+        post: Post,
+        documents: DocumentIO,
     ) -> None:
         self._clock = clock
         self._spawn = spawn
         self._post = post
+        self._documents = documents
         self._subscriptions: dict[str, Subscription] = {}
         self.copies = 1
+
+    def restore(self) -> None:
+        """Deliver to those who were registered before the host was started."""
+        for subscription_id, entry in self._documents.all(_KIND):
+            self._begin(
+                Subscription(
+                    id=subscription_id,
+                    url=entry["url"],
+                    events=frozenset(entry["events"]),
+                    tenant=entry["tenant"],
+                    tags=None if entry["tags"] is None else frozenset(entry["tags"]),
+                    secret=entry["secret"],
+                )
+            )
 
     def register(
         self,
@@ -157,9 +181,20 @@ class Webhooks:
             tags=None if tags is None else frozenset(tags),
             secret=secret or secrets.token_hex(32),
         )
+        document: JsonObject = {
+            "url": url,
+            "events": list(events),
+            "tenant": tenant,
+            "tags": None if tags is None else list(tags),
+            "secret": subscription.secret,
+        }
+        self._documents.put(_KIND, subscription.id, document)
+        self._begin(subscription)
+        return subscription
+
+    def _begin(self, subscription: Subscription) -> None:
         subscription.task = self._spawn(self._deliver_all(subscription), f"webhook {subscription.id}")
         self._subscriptions[subscription.id] = subscription
-        return subscription
 
     def unregister(self, webhook_id: str, tenant: str | None) -> None:
         """Deliver nothing more to a subscription, not even what is under way.
@@ -168,6 +203,7 @@ class Webhooks:
             HostError: 404, also for one of another tenant.
         """
         self.check_owner(webhook_id, tenant)
+        self._documents.delete(_KIND, webhook_id)
         task = self._subscriptions.pop(webhook_id).task
         if task is not None:
             task.cancel()

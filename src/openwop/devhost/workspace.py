@@ -1,17 +1,20 @@
-"""Workspace files in memory: each tenant's own, with versions and etags."""
+"""Workspace files: each tenant's own, with versions and etags."""
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from openwop.devhost.clock import Clock, timestamp
 from openwop.devhost.errors import HostError, invalid, not_found
 from openwop.devhost.json_values import JsonObject
 from openwop.devhost.options import Limits
+from openwop.devhost.store import DocumentIO
 
 DEFAULT_CONTENT_TYPE = "text/markdown"
+SAMPLE_PATH = "README.md"
 _PATH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,255}")
 
 
@@ -23,18 +26,60 @@ class _File:
     kept: list[JsonObject] = field(default_factory=list[JsonObject])
 
 
+class Shelf:
+    """Keeps one tenant's files in the store, a document for each version."""
+
+    def __init__(self, documents: DocumentIO, tenant: str | None) -> None:
+        self._documents = documents
+        self._kind = "files" if tenant is None else f"files of {tenant}"
+
+    def files(self) -> Iterator[tuple[str, _File]]:
+        """Yield the files, and what is left of those that were deleted."""
+        found: dict[str, _File] = {}
+        for _, document in self._documents.all(self._kind):
+            file = found.setdefault(document["path"], _File())
+            file.last_version = max(file.last_version, document["version"])
+            if "content" in document:
+                file.kept.append(document)
+        yield from found.items()
+
+    def write(self, document: JsonObject) -> None:
+        """Keep a version of a file."""
+        self._documents.put(self._kind, _key(document), document)
+
+    def drop(self, document: JsonObject) -> None:
+        """Forget a version of a file."""
+        self._documents.delete(self._kind, _key(document))
+
+    def mark(self, path: str, version: int) -> None:
+        """Keep the version at which a file was deleted."""
+        self._documents.put(self._kind, path, {"path": path, "version": version})
+
+
+def _key(document: JsonObject) -> str:
+    return f"{document['path']} {document['version']}"  # a path has no spaces
+
+
 class Workspace:
     """The files of one tenant.
 
     Attributes:
         clock: Where the times of writes come from.
         limits: How large files may be, how many there may be, and how many versions of each are kept.
+        shelf: Where they are kept.
     """
 
-    def __init__(self, clock: Clock, limits: Limits) -> None:
+    def __init__(self, clock: Clock, limits: Limits, shelf: Shelf) -> None:
         self._clock = clock
         self._limits = limits
+        self._shelf = shelf
         self._files: dict[str, _File] = {}
+        for path, file in shelf.files():
+            self._files[path] = file
+
+    def knows(self, path: str) -> bool:
+        """Tell whether there is such a file, or has been one."""
+        return path in self._files
 
     def list(self, prefix: str) -> list[JsonObject]:
         """Return the files whose paths begin with ``prefix``, in order, without their contents."""
@@ -89,8 +134,12 @@ class Workspace:
             "updatedAt": timestamp(self._clock.time()),
         }
         file.last_version = version
-        file.kept = [*file.kept, document][-self._limits.max_workspace_versions :]
+        versions = [*file.kept, document]
+        file.kept = versions[-self._limits.max_workspace_versions :]
         self._files[path] = file
+        self._shelf.write(document)
+        for dropped in versions[: -len(file.kept)]:
+            self._shelf.drop(dropped)
         return document
 
     def delete(self, path: str) -> None:
@@ -102,7 +151,10 @@ class Workspace:
         self.read(path)
         file = self._files[path]
         file.last_version += 1
+        for dropped in file.kept:
+            self._shelf.drop(dropped)
         file.kept = []
+        self._shelf.mark(path, file.last_version)
 
     def _check_room(self, path: str, content: str, *, new: bool) -> None:
         try:
@@ -135,9 +187,11 @@ def check_path(path: str) -> str:
 
 
 def add_sample_file(workspace: Workspace) -> None:
-    """Give a host a file to read."""
+    """Give a host a file to read, unless it has, or had, one of that name."""
+    if workspace.knows(SAMPLE_PATH):
+        return
     workspace.write(
-        "README.md",
+        SAMPLE_PATH,
         "# Workspace\n\nTexts that clients read and write.\n",
         DEFAULT_CONTENT_TYPE,
         if_match=None,
