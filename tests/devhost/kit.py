@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import heapq
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from openwop.devhost import DevHost
 from openwop.devhost.clock import Signal, wait_any
 from openwop.devhost.engine import RunState
+from openwop.devhost.records import Draft
+from openwop.devhost.runner import RunController
 
 PATIENCE = 10.0
 
@@ -226,3 +231,27 @@ def refusal(response: httpx.Response) -> tuple[int, str]:
     assert body["message"]
     assert isinstance(body.get("details", {}), dict)
     return response.status_code, body["error"]
+
+
+def crashed(path: Path, name: str = "crashed") -> Path:
+    """What a host that is killed now leaves behind, while it goes on undisturbed."""
+    place = path.with_name(name)
+    for suffix in ("", "-wal"):
+        shutil.copyfile(path.with_name(path.name + suffix), place.with_name(place.name + suffix))
+    return place
+
+
+@contextmanager
+def crashes_everywhere(host: DevHost, path: Path) -> Iterator[list[Path]]:
+    """Take a copy of the file after each append to any run."""
+    copies: list[Path] = []
+    append = RunController.append
+
+    def appended(run: RunController, drafts: Sequence[Draft]) -> None:
+        append(run, drafts)
+        host.runtime.store.commit()
+        copies.append(crashed(path, f"crash-{len(copies)}"))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RunController, "append", appended)
+        yield copies

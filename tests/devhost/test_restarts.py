@@ -6,22 +6,19 @@ In here a crash is a copy of the file, taken when the host appends something; ``
 from __future__ import annotations
 
 import asyncio
-import shutil
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from devhost.kit import PATIENCE, Api, ManualClock, refusal, yielded_until
+from devhost.kit import PATIENCE, Api, ManualClock, crashed, crashes_everywhere, refusal, yielded_until
 from openwop.devhost import DevHost
 from openwop.devhost.audit import INTERVAL_ENTRIES
 from openwop.devhost.builder import node, workflow
 from openwop.devhost.clock import wait_any
 from openwop.devhost.nodes import BEHAVIOURS
-from openwop.devhost.records import Draft
-from openwop.devhost.runner import RunController
 from openwop.devhost.store_sqlite import SqliteStore
 from openwop.webhooks import WebhookVerifier
 from support.fault_server import FaultServer, empty_response
@@ -55,36 +52,12 @@ async def host_on(path: Path, **options: Any) -> AsyncIterator[Api]:
         yield Api(host, host.http_client())
 
 
-def crashed(path: Path, name: str = "crashed") -> Path:
-    """What a host that is killed now leaves behind, while it goes on undisturbed."""
-    place = path.with_name(name)
-    for suffix in ("", "-wal"):
-        shutil.copyfile(path.with_name(path.name + suffix), place.with_name(place.name + suffix))
-    return place
-
-
 def readable(path: Path, run_id: str) -> int:
     """How many events of a run a file has."""
     store = SqliteStore(path)
     count = len(store.events.read(run_id, limit=None))
     store.close()
     return count
-
-
-@contextmanager
-def crashes_everywhere(api: Api, path: Path) -> Iterator[list[Path]]:
-    """Take a copy of the file after each append to any run."""
-    copies: list[Path] = []
-    append = RunController.append
-
-    def appended(run: RunController, drafts: Sequence[Draft]) -> None:
-        append(run, drafts)
-        api.host.runtime.store.commit()
-        copies.append(crashed(path, f"crash-{len(copies)}"))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RunController, "append", appended)
-        yield copies
 
 
 async def to_the_end(api: Api, run_id: str) -> dict[str, Any]:
@@ -135,7 +108,7 @@ async def test_a_run_goes_on_from_wherever_its_host_died(
     and the run comes to the same end by the same events.
     """
     async with host_on(path) as api:
-        with crashes_everywhere(api, path) as crashes:
+        with crashes_everywhere(api.host, path) as crashes:
             run_id = await api.start(workflow_id, inputs=inputs)
             end = await to_the_end(api, run_id)
         log = await api.log(run_id)
@@ -272,7 +245,7 @@ async def test_a_replay_goes_on_telling(path: Path, monkeypatch: pytest.MonkeyPa
     async with host_on(path) as api:
         run_id = await api.start("openwop-approval")
         await to_the_end(api, run_id)
-        with crashes_everywhere(api, path) as crashes:
+        with crashes_everywhere(api.host, path) as crashes:
             response = await api.http.post(f"/v1/runs/{run_id}:fork", json={"mode": "replay", "fromSeq": 3})
             fork_id = response.json()["runId"]
             await api.finished(fork_id)

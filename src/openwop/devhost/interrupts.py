@@ -13,7 +13,7 @@ from openwop.devhost.access import ApiKey
 from openwop.devhost.engine import InterruptState
 from openwop.devhost.errors import HostError, NodeFailure, invalid
 from openwop.devhost.json_values import JsonObject, is_array, is_object, same
-from openwop.devhost.records import Draft
+from openwop.devhost.records import Draft, LoggedEvent
 from openwop.devhost.schema import SchemaViolation, check
 
 APPROVAL_ACTIONS = ("accept", "reject", "refine", "edit-accept", "ask")
@@ -34,6 +34,8 @@ _APPROVAL_FIELDS = (
     "approverRoleRefs",
     "audience",
 )
+_NOBODY = "timeout"
+"""What stands where an answer would have its sender."""
 _TIMEOUT: JsonObject = {"type": "integer", "minimum": 0}
 _SHARE: JsonObject = {"type": "number", "minimum": 0, "maximum": 1}
 _CONVERSATION_ID: JsonObject = {"type": "string", "minLength": 1, "maxLength": 256}
@@ -385,14 +387,20 @@ def timed_out(entry: InterruptState, config: JsonObject, now: str) -> tuple[list
     """
     if entry.kind != "approval":
         return [], None
-    payload = {"nodeId": entry.node_id, "interruptId": entry.id, "action": "timeout"}
+    payload = {"nodeId": entry.node_id, "interruptId": entry.id, "action": _NOBODY}
     received = Draft("approval.received", payload, entry.node_id)
     if config.get("onTimeout") != "reject":
-        return [received], None
-    answer: JsonObject = {"action": "reject", "decidedAt": now, "decidedBy": "timeout"}
-    resolved, _, *rest = resolution(entry, answer, "timeout", now)
-    outcome = {**resolved.payload, "outcome": "rejected", "reason": "timeout"}
+        told = _NOBODY in entry.votes.values()  # by a host that has died since, before it could fail the node
+        return [] if told else [received], None
+    answer: JsonObject = {"action": "reject", "decidedAt": now, "decidedBy": _NOBODY}
+    resolved, _, *rest = resolution(entry, answer, _NOBODY, now)
+    outcome = {**resolved.payload, "outcome": "rejected", "reason": _NOBODY}
     return [Draft(resolved.type, outcome, entry.node_id), received, *rest], answer
+
+
+def stands_for_silence(event: LoggedEvent) -> bool:
+    """Whether an event settles a question which nobody has answered in time."""
+    return event.type == "interrupt.resolved" and event.payload.get("reason") == _NOBODY
 
 
 def _received(entry: InterruptState, value: JsonObject) -> JsonObject:

@@ -12,6 +12,7 @@ from typing import Any
 
 from openwop.devhost.clock import Clock, Signal, timestamp
 from openwop.devhost.engine import RunState, interrupt_id_of
+from openwop.devhost.interrupts import stands_for_silence
 from openwop.devhost.json_values import JsonObject
 from openwop.devhost.records import TERMINAL_EVENTS, Draft, LoggedEvent, RunRecord
 from openwop.devhost.store import REJECTED, RESUMED, TIMED_OUT, PendingDoc
@@ -75,7 +76,7 @@ class RunLog:
             self.state.apply(event)
             if event.type == "interrupt.requested":
                 self._note_asked(event)
-        self._note_settled(events[-1].timestamp)
+        self._note_settled(events)
         ended = events[-1].type in TERMINAL_EVENTS
         if ended:
             store.runs.finish(run_id)
@@ -135,13 +136,16 @@ class RunLog:
             }
             self._host.store.documents.put(waits_for(data["eventType"]), suspension_id, wait)
 
-    def _note_settled(self, now: str) -> None:
+    def _note_settled(self, events: Sequence[LoggedEvent]) -> None:
+        unanswered = {event.payload["interruptId"] for event in events if stands_for_silence(event)}
         for interrupt_id in list(self._asked):
             entry = self.state.interrupts[interrupt_id]
             if entry.status != "pending":
-                status = _SETTLED.get(entry.status, REJECTED)
+                status = TIMED_OUT if interrupt_id in unanswered else _SETTLED.get(entry.status, REJECTED)
                 suspension_id = self._asked.pop(interrupt_id)
-                self._host.store.suspensions.resolve(suspension_id, status, now, entry.resume_value)
+                self._host.store.suspensions.resolve(
+                    suspension_id, status, events[-1].timestamp, entry.resume_value
+                )
 
     # -- being read again -----------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from openwop.devhost.context import ChildRun
 from openwop.devhost.definition import Node
 from openwop.devhost.engine import SETTLED, InterruptState
 from openwop.devhost.errors import NodeFailure
+from openwop.devhost.functions import FUNCTION_TYPE
 from openwop.devhost.graph import (
     Fail,
     Run,
@@ -171,13 +172,19 @@ class RunController(RunLog):
 
     def _missing_type(self) -> JsonObject | None:
         """Return the error of a run that has nodes to execute which this host does not know."""
-        for node in self.record.workflow.nodes.values():
+        workflow = self.record.workflow
+        for node in workflow.nodes.values():
             known = self.state.nodes.get(node.id)
-            if node.type_id not in BEHAVIOURS and (known is None or known.status not in SETTLED):
-                message = (
-                    f"The host was started again without the node type {node.type_id} of node {node.id}."
-                )
-                return {"code": "node_type_unavailable", "message": message, "details": {"nodeId": node.id}}
+            if known is not None and known.status in SETTLED:
+                continue
+            if node.type_id not in BEHAVIOURS:
+                what = f"the node type {node.type_id} of node {node.id}"
+            elif node.type_id == FUNCTION_TYPE and workflow.id not in self.functions:
+                what = f"the Python function of the workflow {workflow.id}"
+            else:
+                continue
+            message = f"The host was started again without {what}."
+            return {"code": "node_type_unavailable", "message": message, "details": {"nodeId": node.id}}
         return None
 
     def _wish(self, **wishes: Any) -> None:
