@@ -1,8 +1,10 @@
 """How to test a program that starts runs: against a host of the test's own, with workflows written in the test."""
 
+from typing import Any
+
 import pytest
 
-from openwop import AsyncOpenwopClient
+from openwop import AsyncOpenwopClient, OpenwopClient
 from openwop.devhost import WorkflowContext, WorkflowFailure
 from openwop.testing import OpenwopHost
 
@@ -104,6 +106,38 @@ async def test_a_lost_answer_starts_no_second_run(
 
 
 # --8<-- [end:fault]
+
+
+# --8<-- [start:blocking]
+def test_a_program_without_an_event_loop(newsroom: OpenwopHost, openwop_sync_client: OpenwopClient) -> None:
+    run = openwop_sync_client.start("publish", inputs={"text": "hello you"})
+    newsroom.expect(run).waiting("approval")
+    run.approve()
+    assert run.result().status == "completed"
+
+
+# --8<-- [end:blocking]
+
+
+# --8<-- [start:time]
+class TestPatience:
+    @pytest.fixture
+    def openwop_host_options(self) -> dict[str, Any]:
+        return {"clock": "virtual"}
+
+    def test_three_days_are_enough(
+        self, openwop_host: OpenwopHost, openwop_sync_client: OpenwopClient
+    ) -> None:
+        @openwop_host.workflow("ask")
+        async def ask(ctx: WorkflowContext) -> dict[str, object]:
+            return dict(await ctx.interrupt("approval", timeout_s=3 * 86_400))
+
+        run = openwop_sync_client.start("ask")
+        openwop_host.advance(days=3)
+        openwop_host.expect(run).failed("interrupt_timeout")
+
+
+# --8<-- [end:time]
 
 
 # --8<-- [start:anyio]

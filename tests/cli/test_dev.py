@@ -166,6 +166,32 @@ async def test_it_goes_on_with_the_runs_of_a_file(tmp_path: Path) -> None:
             assert (await again.result(timeout=PATIENCE_S, on_interrupt=accept)).status == "completed"
 
 
+@pytest.mark.asyncio
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+async def test_a_host_with_manners_and_faults_comes_back_with_its_runs(tmp_path: Path) -> None:
+    """We chose it: --db, --faults and --personality go together, and the faults begin anew with each process."""
+    path = tmp_path / "faults.json"
+    path.write_text(json.dumps([{"fault": "drop", "after_events": 1, "times": 1}]), encoding="utf-8")
+    arguments = ("--db", str(tmp_path / "runs.sqlite"), "--faults", str(path), "--personality", "older")
+    with dev(*arguments) as served:
+        async with AsyncOpenwopClient(served.base_url, api_key=served.variable("OPENWOP_API_KEY")) as client:
+            run = await client.start("openwop-approval")
+            served.process.kill()
+            served.process.wait(PATIENCE_S)
+    with dev(*arguments) as served:
+        assert "1 unfinished run taken up" in " ".join(served.said.split())
+        async with AsyncOpenwopClient(served.base_url, api_key=served.variable("OPENWOP_API_KEY")) as client:
+            again = client.get_run_handle(run.id)
+            sequences = list[int]()
+            async with again.events(mode="debug") as events:
+                async for event in events:
+                    sequences.append(event.sequence)
+                    if event.type == "node.suspended":
+                        await again.approve()
+            assert sequences == list(range(len(sequences)))
+            assert events.reconnects == 1
+
+
 def test_a_file_that_is_none_of_its_own_is_told(tmp_path: Path) -> None:
     """We chose it: the file is named and left alone."""
     path = tmp_path / "notes.txt"

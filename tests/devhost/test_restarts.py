@@ -495,8 +495,19 @@ async def test_a_host_has_one_place_for_its_runs(path: Path) -> None:
     store.close()
 
 
-async def test_a_host_that_cannot_be_made_lets_go_of_its_file(path: Path) -> None:
-    """A workflow with a mistake in it: the next try is not refused because of the first."""
-    with pytest.raises(ValueError, match="workflow"):
-        DevHost(db=path, workflows=[{"id": "x"}])
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        {"workflows": [{"id": "x"}]},
+        {"faults": [{"fault": "dropp"}]},
+        {"personality": "nobody"},
+        {"clock": "broken"},
+    ],
+    ids=lambda mistake: next(iter(mistake)),
+)
+async def test_a_host_that_cannot_be_made_lets_go_of_its_file(path: Path, mistake: dict[str, Any]) -> None:
+    """Whatever the mistake was: the next try is not refused because of the first."""
+    with pytest.raises(ValueError, match=r"\w") as refused:
+        DevHost(db=path, **mistake)
     SqliteStore(path).close()
+    assert refused.traceback  # which holds all that was made, and no collector has let go of it

@@ -98,7 +98,11 @@ async def test_a_function_is_called_again_from_its_beginning_and_says_nothing_tw
         assert outputs["action"] == "accept"
         log = await types(client, run.id)
     assert calls == [run.id] * 2
-    assert [log.count(each) for each in ("output.chunk", "node.dispatched", "interrupt.requested")] == [3, 1, 2]
+    assert [log.count(each) for each in ("output.chunk", "node.dispatched", "interrupt.requested")] == [
+        3,
+        1,
+        2,
+    ]
     assert log.count("interrupt.resolved") == 2
 
 
@@ -260,7 +264,7 @@ async def test_a_token_that_a_callback_has_brought_is_good_for_the_next_host(pat
 
 
 async def test_a_registration_is_kept_and_what_its_receiver_did_is_not(path: Path) -> None:
-    """We chose it: a host that was started again tries again; only its owner takes a registration away, and for good."""
+    """We chose it: the next host tries again; only its owner takes a registration away, and for good."""
     receiver = Receiver()
     keys = [ApiKey("hk_test_dev", tenant="one"), ApiKey("hk_test_other", tenant="other")]
     options: dict[str, Any] = {"api_keys": keys}

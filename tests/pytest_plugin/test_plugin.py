@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import pytest
 
-import openwop
 from support.processes import DevHostProcess
 
 Run = Callable[..., pytest.RunResult]
@@ -85,7 +84,6 @@ def test_async_tests_have_a_host_and_a_client_whoever_runs_them(
     run(source, *arguments, plugins=plugins).assert_outcomes(passed=passed)
 
 
-@pytest.mark.skipif(not hasattr(openwop, "OpenwopClient"), reason="this build has no blocking client")
 def test_blocking_tests_have_a_host_and_a_blocking_client(run: Run) -> None:
     """We chose it: the same host, the same faults and the same expectations, in a test without an event loop."""
     run(
@@ -115,6 +113,81 @@ def test_blocking_tests_have_a_host_and_a_blocking_client(run: Run) -> None:
         """,
         plugins=["asyncio"],
     ).assert_outcomes(passed=2)
+
+
+def test_the_time_of_a_virtual_host_passes_when_the_test_says_so(run: Run) -> None:
+    """We chose it: by hand from the test's own thread, and what happened in that time has happened then."""
+    run(
+        """
+        from datetime import timedelta
+
+        import pytest
+
+        DAY_S = 86400
+
+        @pytest.fixture
+        def openwop_host_options():
+            return {"clock": "virtual"}
+
+        @pytest.fixture
+        def waiting(openwop_host):
+            @openwop_host.workflow("wait")
+            async def wait(ctx):
+                await ctx.sleep(2 * DAY_S)
+                answer = await ctx.interrupt("approval", timeout_s=DAY_S)
+                return {"action": answer["action"]}
+
+        def test_blocking(openwop_host, openwop_sync_client, waiting):
+            begin = openwop_host.advance()
+            run = openwop_sync_client.start("wait")
+            assert openwop_host.advance(hours=47) - begin == timedelta(hours=47)
+            assert run.snapshot().status == "running"
+            openwop_host.advance(minutes=59, seconds=59, milliseconds=1000)
+            assert run.snapshot().status == "waiting-approval"
+            openwop_host.advance(days=1)
+            openwop_host.expect(run, within_s=0).failed("interrupt_timeout")
+
+        @pytest.mark.asyncio
+        async def test_async(openwop_host, openwop_client, waiting):
+            run = await openwop_client.start("wait")
+            async with run.events() as events:
+                openwop_host.advance(days=2)
+                async for event in events:
+                    if event.type == "interrupt.requested":
+                        await run.approve()
+            openwop_host.expect(run).completed().outputs(action="accept")
+        """,
+        plugins=["asyncio"],
+    ).assert_outcomes(passed=2)
+
+
+def test_a_clock_that_cannot_be_moved_is_told(run: Run) -> None:
+    """We chose it: with the option that is missing."""
+    result = run("def test_it(openwop_host): openwop_host.advance(days=1)")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(['*Only a virtual clock can be moved: DevHost(clock="virtual").*'])
+
+
+def test_a_host_of_a_test_may_keep_its_runs_in_a_file(run: Run) -> None:
+    """We chose it: what a program does when its host goes away and comes back can be tried in a test."""
+    run(
+        """
+        from openwop import OpenwopClient
+        from openwop.testing import OpenwopHost
+
+        def test_it(tmp_path):
+            path = tmp_path / "runs.sqlite"
+            with OpenwopHost.start(db=path) as host, host.sync_client() as client:
+                run = client.start("openwop-approval")
+                host.expect(run).waiting("approval")
+            with OpenwopHost.start(db=path) as host, host.sync_client() as client:
+                assert host.devhost.runs_taken_up == 1
+                again = client.get_run_handle(run.id)
+                again.approve()
+                assert again.result().status == "completed"
+        """,
+        plugins=[],
+    ).assert_outcomes(passed=1)
 
 
 def test_a_blocking_test_is_told_which_client_is_its_own(run: Run) -> None:
@@ -299,6 +372,9 @@ async def test_a_marked_fault(openwop_host): ...
 async def test_a_token(openwop_host):
     openwop_host.interrupt_token("run", "node")
 
+async def test_time(openwop_host):
+    openwop_host.advance(days=1)
+
 async def test_the_host_itself(openwop_host):
     openwop_host.call(openwop_host.devhost.aclose)
 """
@@ -316,13 +392,14 @@ def test_the_same_tests_run_against_a_host_that_is_there(
         monkeypatch.setenv("OPENWOP_TEST_API_KEY", key)
         arguments = ()
     result = run(REAL_HOST, *arguments)
-    result.assert_outcomes(passed=2, skipped=6)
+    result.assert_outcomes(passed=2, skipped=7)
     result.stdout.fnmatch_lines_random(
         [f"SKIPPED*needs {what}*{url} is not a development host of the test's own" for what in (
             "the workflow 'mine', written in Python",
             "the workflow 'mine', defined by the test",
             "scripted faults",
             "a signed token for an interrupt",
+            "a clock that the test may move",
             "the development host itself",
         )]
     )  # fmt: skip

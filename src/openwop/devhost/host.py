@@ -125,10 +125,10 @@ class DevHost(Levers):
         if db is not None and store is not None:
             raise ValueError("db and store are two places to keep the same; give one of them")
         keys = KeyRing(api_keys)
+        time = clock_of(clock)
         if store is None:
             store = MemoryStore() if db is None else SqliteStore(db)
         self.api_key = keys.first().key
-        time = clock_of(clock)
         self._courier = Courier(allow_loopback=allow_loopback_webhooks, clock=time)
         self.runtime = Runtime(
             keys=keys,
@@ -157,7 +157,7 @@ class DevHost(Levers):
             discovery_max_age_s=discovery_max_age_s,
             webhooks=self.webhooks,
         )
-        self.faults = _faults_of(app, personality, faults)
+        self.faults = _faults_of(app)
         self._app = FaultLayer(app, self.faults.take, self.runtime.clock, self.runtime.closing)
         self.runs_taken_up = 0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -165,10 +165,20 @@ class DevHost(Levers):
         self._idle = Signal()
         self._clients = AsyncExitStack()
         try:
+            self._script(personality, faults)
             self._furnish(workflows, samples=samples)
         except BaseException:
             store.close()
             raise
+
+    def _script(self, personality: str | None, first: Iterable[Effect | Mapping[str, Any]]) -> None:
+        if personality is not None:
+            self.faults.personality(personality)
+        for fault in first:
+            if isinstance(fault, Effect):
+                self.faults.add(fault)
+            else:
+                self.faults.load([fault])
 
     def _furnish(self, workflows: Iterable[Mapping[str, Any]], *, samples: bool) -> None:
         for document in (*(sample_workflows() if samples else ()), *workflows):
@@ -431,10 +441,8 @@ class DevHost(Levers):
             yield f"http://{host}:{listener.getsockname()[1]}"
 
 
-def _faults_of(
-    app: Starlette, personality: str | None, first: Iterable[Effect | Mapping[str, Any]]
-) -> Faults:
-    """Return the faults of an application, with those that it has from the beginning."""
+def _faults_of(app: Starlette) -> Faults:
+    """Return what can go wrong with an application's operations; so far nothing does."""
     routes = [route for route in app.routes if isinstance(route, LiteralRoutes | RawRoute)]
 
     def operation_of(scope: Any) -> str | None:
@@ -444,12 +452,4 @@ def _faults_of(
                 return None if operation is None else operation.id
         return None
 
-    faults = Faults(operation_of, [each.id for route in routes for each in route.operations])
-    if personality is not None:
-        faults.personality(personality)
-    for fault in first:
-        if isinstance(fault, Effect):
-            faults.add(fault)
-        else:
-            faults.load([fault])
-    return faults
+    return Faults(operation_of, [each.id for route in routes for each in route.operations])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, overload
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
@@ -196,6 +197,38 @@ class OpenwopHost:
             self._unavailable("a signed token for an interrupt")
         devhost = self._devhost
         return self._portal.call(lambda: devhost.interrupt_token(_run_id(run), node_id, **options))
+
+    def advance(
+        self,
+        *,
+        days: float = 0,
+        hours: float = 0,
+        minutes: float = 0,
+        seconds: float = 0,
+        milliseconds: float = 0,
+    ) -> datetime:
+        """Let time pass on the host's virtual clock, and all that happens in it, and return the time then.
+
+        As :meth:`openwop.devhost.DevHost.advance`, and without ``await``: it is over when this returns. Without
+        arguments, everything happens that needs no time to pass.
+
+        Raises:
+            RuntimeError: The host runs on another clock; its option is ``clock="virtual"``.
+
+        Example::
+
+            with OpenwopHost.start(clock="virtual") as host:
+                ...
+                host.advance(days=3)
+        """
+        if self._devhost is None:
+            self._unavailable("a clock that the test may move")
+        devhost = self._devhost
+        return self._portal.call(
+            lambda: devhost.advance(
+                days=days, hours=hours, minutes=minutes, seconds=seconds, milliseconds=milliseconds
+            )
+        )
 
     @overload
     def call(self, function: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any) -> T: ...
