@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import anyio
 
+from openwop._core.decisions import may_have_started
 from openwop._core.decode import Answer, decode_error, decode_success
 from openwop._core.dialect import IMPLEMENTED_PROTOCOL_VERSION, V1, Dialect
 from openwop._core.gating import means_absent, refusal
@@ -238,6 +239,7 @@ class Session:
         started = time.monotonic()
         spent = 0
         renewed = False
+        unknown = False
         while True:
             left = policy.total_timeout - (time.monotonic() - started)
             key = await self.api_key(left) if request.auth else None
@@ -265,6 +267,9 @@ class Session:
                 policy, failure, attempt=request.attempt, elapsed_s=time.monotonic() - started,
                 retry_class=request.retry, budget=self.shared.budget, rand=random.random(),
             )  # fmt: skip
+            if isinstance(error, ApiError):
+                error._may_be_done = unknown
+            unknown = unknown or may_have_started(error)
             if isinstance(decision, GiveUp):
                 raise _explained(error, decision.reason)
             if _is_spent(request):
