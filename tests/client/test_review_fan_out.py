@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
-from openwop import AsyncOpenwopClient, Interrupt, RateLimitedError, RunSpec
+from openwop import AsyncFanOut, AsyncOpenwopClient, Interrupt, RateLimitedError, RunSpec
 from openwop.devhost import DevHost
 from support.fault_server import FaultServer, Request, Reset, Script, error_response
 from support.scripted_runs import ScriptedRuns, specs
@@ -139,3 +140,30 @@ async def test_a_start_that_was_refused_for_good_after_a_lost_answer_is_cancelle
                     assert isinstance((await anext(outcomes)).error, RateLimitedError)
     assert host.cancelled == set(host.runs) == {"run-0"}
     assert len(set(host.started)) == 1
+
+
+@pytest.mark.parametrize("who", ["iterable", "handler"])
+async def test_the_callers_own_code_may_close_the_fan_out_that_it_works_for(who: str) -> None:
+    """We chose it: who says "stop everything" in there must not wait for itself, which would be for ever."""
+    box: list[AsyncFanOut] = []
+    after: list[str] = []
+
+    async def stop(*_: Any) -> dict[str, str]:
+        await box[0].aclose()
+        await anyio.lowlevel.checkpoint()
+        after.append("went on")
+        return {"action": "accept"}
+
+    async def rows() -> AsyncIterator[RunSpec]:
+        yield RunSpec("conformance-approval")
+        if who == "iterable":
+            await stop()
+
+    before = len(asyncio.all_tasks())
+    async with DevHost() as running, running.client() as client:
+        box.append(client.fan_out(rows(), on_interrupt=stop if who == "handler" else None))
+        with anyio.fail_after(10):
+            assert [outcome async for outcome in box[0]] == []
+            await box[0].aclose()
+    assert after == []
+    assert len(asyncio.all_tasks()) == before
