@@ -221,7 +221,10 @@ class FanOutWork:
             ):
                 snapshot = error.snapshot
         run_id = execution.run.id if execution.run is not None else None
-        return RunOutcome(spec, index, key, run_id, snapshot, failure)
+        try:
+            return RunOutcome(spec, index, key, run_id, snapshot, failure)
+        finally:
+            del failure  # no cycle of the error, its traceback and this frame
 
     def _time_for_one(self, now: float) -> float | None:
         timeout = self.settings.timeout
