@@ -70,12 +70,16 @@ class Execution:
         self._cancel_on_exit = cancel_on_exit
         self.run: AsyncRun | None = None
         self.asked = False
-        """Whether the host may have been asked for the run; a refusal that proves otherwise takes it back."""
+        """Whether the host may have started the run; a refusal proves that it has not."""
 
     async def start(self) -> None:
         """Ask for the run."""
-        self.asked = True
-        self.run = await self._ask()
+        before, self.asked = self.asked, True
+        try:
+            self.run = await self._ask()
+        except BaseException as error:
+            self.asked = before or may_have_started(error)
+            raise
 
     async def to_end(
         self,
@@ -102,11 +106,7 @@ class Execution:
                 snapshot=await self.run.last_look(),
             )
         except BaseException as error:
-            if (
-                self._cancel_on_exit
-                and not self.told_by(error)
-                and (self.run is not None or (self.asked and may_have_started(error)))
-            ):
+            if self._cancel_on_exit and not self.told_by(error) and self.asked:
                 await self._cancel_started()
             raise
 

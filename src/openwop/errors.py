@@ -332,6 +332,8 @@ class ApiError(OpenwopError):
         self.operation = operation
         self.correlation_id = correlation_id
         self.note = note
+        self._may_be_done = False
+        """Whether an earlier attempt of the same call may have been carried out, because its answer was lost."""
 
     def __str__(self) -> str:
         head = f"{self.operation}: " if self.operation else ""

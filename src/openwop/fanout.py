@@ -79,6 +79,7 @@ class AsyncFanOut:
 
         Runs go on at the host, unless ``cancel_on_exit``: then those that were started here are cancelled there, for
         which this takes up to 5 seconds.  May be called again, and from another task, whose iteration then ends.
+        Called by ``on_interrupt`` or by the iterable of specs, it returns at once, and they are ended too.
         """
         self._closed = True
         self._work.close()

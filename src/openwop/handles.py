@@ -173,9 +173,12 @@ class AsyncRun:
                 f"run {self._id} was still going after {timeout:g} s", snapshot=await self.last_look()
             )
         error = outcome_error(snapshot) if check else None
-        if error is not None:
-            raise error
-        return snapshot
+        try:
+            if error is not None:
+                raise error
+            return snapshot
+        finally:
+            del error  # no cycle of the error, its traceback and this frame
 
     async def _wait(self, on_interrupt: OnInterrupt | None) -> RunSnapshot:
         desk = None

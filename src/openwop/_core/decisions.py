@@ -154,5 +154,6 @@ def may_have_started(error: BaseException) -> bool:
         return True
     if isinstance(error, ApiError):
         # A gateway gave up on a host that may still be at work, or the host itself says that it is.
-        return error.status in (408, 502, 504) or error.code == "idempotency_in_flight"
+        named = error.status in (408, 502, 504) or error.code == "idempotency_in_flight"
+        return named or error._may_be_done
     return not isinstance(error, Exception)  # cancelled on the way

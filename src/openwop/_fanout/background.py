@@ -11,6 +11,9 @@ import sniffio
 
 __all__ = ["Background"]
 
+_around: contextvars.ContextVar[tuple[Background, ...]] = contextvars.ContextVar("_around", default=())
+"""Those whose work the present code is a part of: handlers of the caller, for one, are called in there."""
+
 
 class Background:
     """Runs ``work``, which raises nothing, on the event loop that :meth:`start` is called in, and then ``ended``.
@@ -44,6 +47,7 @@ class Background:
             trio.lowlevel.spawn_system_task(self._run_under_trio, context=contextvars.copy_context())
 
     async def _run(self) -> None:
+        _around.set((*_around.get(), self))
         with self._scope:
             await self._work()
 
@@ -66,7 +70,9 @@ class Background:
                 self._task = None
 
     async def stop(self) -> None:
-        """End it now, and wait until it has ended; also while being cancelled."""
+        """End it now, and wait until it has ended, also while being cancelled.  Its own work does not wait for that."""
         self._scope.cancel()
+        if self in _around.get():
+            return
         with anyio.CancelScope(shield=True):
             await self._over.wait()

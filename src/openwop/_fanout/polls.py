@@ -51,9 +51,12 @@ class StatusPolls:
             seen_at = time.monotonic()
             if snapshot.is_terminal:
                 error_of_run = outcome_error(snapshot)
-                if error_of_run is not None:
-                    raise error_of_run
-                return snapshot
+                try:
+                    if error_of_run is not None:
+                        raise error_of_run
+                    return snapshot
+                finally:
+                    del error_of_run  # no cycle of the error, its traceback and this frame
             if desk is not None and snapshot.status in _WAITING:
                 await desk.look()
 

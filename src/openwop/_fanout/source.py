@@ -41,7 +41,7 @@ class SpecSource:
         self._thread: anyio.CapacityLimiter | None = None
         self._given = 0
         self._over = False
-        self.total = len(given) if isinstance(given, Sized) else None
+        self.total = _length(given)
         """How many there are, where that can be known."""
 
     @property
@@ -84,3 +84,11 @@ class SpecSource:
             generator = cast("AsyncGenerator[Any, Any]", iterator)
             with anyio.move_on_after(_CLEAN_UP_S, shield=True):
                 await generator.aclose()
+
+
+def _length(given: Any) -> int | None:
+    """How many there are; the ``len()`` of a wrapper, as of a progress bar, may not know what is inside."""
+    try:
+        return len(given) if isinstance(given, Sized) else None
+    except (TypeError, NotImplementedError):
+        return None

@@ -80,7 +80,8 @@ class RunOutcome:
     """The run's last state, as far as it is known: the final one unless ``error`` says otherwise."""
     error: Exception | None
     """Why the run did not complete, or could not be started or followed; ``None`` for one that ended well.  Of
-    ``on_interrupt`` it is whatever that raised, else an :class:`~openwop.OpenwopError`."""
+    ``on_interrupt`` it is whatever that raised (``RuntimeError`` where it was cancelled by others), else an
+    :class:`~openwop.OpenwopError`."""
 
     @property
     def ok(self) -> bool:

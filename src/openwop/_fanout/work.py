@@ -6,6 +6,7 @@ is dropped without being closed can be noticed.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections import deque
@@ -80,8 +81,8 @@ class FanOutWork:
         self._stopped_for: Exception | None = None
         self._group: anyio.abc.TaskGroup | None = None
         self._ends_at = float("inf")
-        self._moved_at = 0.0
-        """When the host last took a start, or a run ended."""
+        self._refusing_since: float | None = None
+        """When the host refused the first start after it last took one, or a run ended."""
 
     # -- for the caller's side --------------------------------------------------------------------------------
 
@@ -110,9 +111,8 @@ class FanOutWork:
     async def run(self) -> None:
         """All of the work.  What goes wrong is raised by :meth:`next_outcome`."""
         self.progress._begin()
-        self._moved_at = time.monotonic()
         if self.settings.deadline is not None:
-            self._ends_at = self._moved_at + self.settings.deadline
+            self._ends_at = time.monotonic() + self.settings.deadline
         async with anyio.create_task_group() as group:
             self._group = group
             await self._take_up(group)
@@ -182,7 +182,7 @@ class FanOutWork:
         outcome = await self._outcome(index, spec)
         self.progress._count(_end_of(outcome))
         if outcome.run_id is not None:
-            self._moved_at = time.monotonic()
+            self._refusing_since = None
         if outcome.error is not None and self.settings.on_error == "raise":
             self._stop_for(outcome.error)
             return
@@ -208,6 +208,11 @@ class FanOutWork:
             snapshot = await execution.to_end(
                 partial(self._start, execution, begun_at), self._follow, timeout=self._time_for_one(begun_at)
             )
+        except asyncio.CancelledError as error:
+            if anyio.current_effective_deadline() == float("-inf"):
+                raise  # the fan-out ends
+            failure = RuntimeError("a handler, or what it waited for, was cancelled by somebody else")
+            failure.__cause__ = error
         except Exception as error:  # noqa: BLE001  # a boundary: one spec's error is that spec's outcome
             failure = error
             told = execution.told_by(error)
@@ -216,7 +221,10 @@ class FanOutWork:
             ):
                 snapshot = error.snapshot
         run_id = execution.run.id if execution.run is not None else None
-        return RunOutcome(spec, index, key, run_id, snapshot, failure)
+        try:
+            return RunOutcome(spec, index, key, run_id, snapshot, failure)
+        finally:
+            del failure  # no cycle of the error, its traceback and this frame
 
     def _time_for_one(self, now: float) -> float | None:
         timeout = self.settings.timeout
@@ -247,7 +255,6 @@ class FanOutWork:
                 if not asks_to_slow_down(error):
                     gate.ended()
                     raise
-                execution.asked = False  # it was refused: there is nothing to be cancelled
                 self.progress.throttled += 1
                 gate.refused(begun_at, error)
                 refusal = error
@@ -256,7 +263,7 @@ class FanOutWork:
                 raise
             else:
                 gate.accepted(begun_at)
-                self._moved_at = time.monotonic()
+                self._refusing_since = None
                 return
             begun_at = await self._next_turn(refusal)
 
@@ -267,11 +274,17 @@ class FanOutWork:
         if wait is not None and wait > longest:
             error.note = f"the host asks to wait {wait:g} s, more than max_retry_wait={longest:g}"
             raise error
-        while (left := self._moved_at + self._patience_s - time.monotonic()) > 0:
+        while (left := self._patience_left()) > 0:
             with anyio.move_on_after(left):
                 return await self._gate.turn()
         error.note = f"the host has taken no start for total_timeout={self._patience_s:g} s"
         raise error
+
+    def _patience_left(self) -> float:
+        now = time.monotonic()
+        if self._refusing_since is None:
+            self._refusing_since = now
+        return self._refusing_since + self._patience_s - now
 
     async def _follow(self, run: AsyncRun) -> RunSnapshot:
         if self.settings.strategy == "poll":

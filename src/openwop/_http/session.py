@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import anyio
 
+from openwop._core.decisions import may_have_started
 from openwop._core.decode import Answer, decode_error, decode_success
 from openwop._core.dialect import IMPLEMENTED_PROTOCOL_VERSION, V1, Dialect
 from openwop._core.gating import means_absent, refusal
@@ -236,8 +237,7 @@ class Session:
             await self._admit(request)
         request.trace_id = request.trace_id or self._trace_id or new_trace_id()
         started = time.monotonic()
-        spent = 0
-        renewed = False
+        spent, renewed, unknown = 0, False, False
         while True:
             left = policy.total_timeout - (time.monotonic() - started)
             key = await self.api_key(left) if request.auth else None
@@ -256,8 +256,8 @@ class Session:
                     renewed = True
                     if await self.api_key(left) != key:
                         continue  # the token was rotated as the request went out
-                error = refusal
-                failure = _failure(refusal)
+                refusal._may_be_done = unknown
+                error, failure = refusal, _failure(refusal)
             else:
                 self.shared.budget.give_back(spent)
                 return result
@@ -265,6 +265,7 @@ class Session:
                 policy, failure, attempt=request.attempt, elapsed_s=time.monotonic() - started,
                 retry_class=request.retry, budget=self.shared.budget, rand=random.random(),
             )  # fmt: skip
+            unknown = unknown or may_have_started(error)
             if isinstance(decision, GiveUp):
                 raise _explained(error, decision.reason)
             if _is_spent(request):

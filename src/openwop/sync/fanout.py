@@ -62,5 +62,6 @@ class FanOut:
 
         Runs go on at the host, unless ``cancel_on_exit``: then those that were started here are cancelled there, for
         which this takes up to 5 seconds.  May be called again, and from another thread, whose iteration then ends.
+        Called by ``on_interrupt`` or by the iterable of specs, it returns at once, and they are ended too.
         """
         self._items.close()
