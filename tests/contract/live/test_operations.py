@@ -1,0 +1,83 @@
+"""Every operation of the document, called on real hosts: one answer, and one refusal.
+
+By itself this starts development hosts. ``docs/contract-tests.md`` says how to try another one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import NoneType
+
+import pytest
+
+from contract.live import calls_catalogs, calls_interrupts, calls_kept, calls_runs
+from contract.live.judge import ROWS, documented, faults
+from contract.live.kit import ANSWERS, DENIED_BY, NEVER_REFUSED, REFUSES, Live
+from contract.spec_support import misfits
+from openwop import ApiError, CapabilityNotSupportedError
+
+CALLS = (calls_catalogs, calls_interrupts, calls_kept, calls_runs)
+"""What fills ``ANSWERS`` and ``REFUSES``."""
+REFUSED_FOR = {"streamRunEvents": "pollRunEvents"}
+"""A stream that is refused with 404 is looked for by polling, and the error is that of the poll."""
+CALL_S = 60
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("operation", sorted(documented()))
+async def test_an_operation_answers_as_the_document_says(operation: str, live: Live) -> None:
+    """The protocol demands it: a documented status, a body of its schema, and nothing that the client cannot read."""
+    async with _offered(live, operation):
+        result = await ANSWERS[operation](live)
+    _judge(live, operation)
+    statuses = {exchange.status for exchange in live.exchanges_of(operation)}
+    assert statuses & {200, 201, 202, 204}, f"{operation} was never answered with success: {sorted(statuses)}"
+    assert (result is None) == (ROWS[operation].response is NoneType and operation != "streamRunEvents")
+    unread = list(misfits(result, "answer"))
+    assert not unread, f"{operation}: the client cannot read {', '.join(unread)}"
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("operation", sorted(documented().keys() - NEVER_REFUSED.keys()))
+async def test_an_operation_refuses_as_the_document_says(operation: str, live: Live) -> None:
+    """The protocol demands it: a documented status, an error envelope, and so an error of the fitting class."""
+    kinds, call = REFUSES[operation]
+    async with _offered(live, operation):
+        with pytest.raises(ApiError) as caught:
+            await call(live)
+        if isinstance(caught.value, CapabilityNotSupportedError) or caught.value.operation not in (
+            operation,
+            REFUSED_FOR.get(operation),
+        ):
+            raise caught.value
+    _judge(live, operation)
+    fitting = " or ".join(kind.__name__ for kind in kinds)
+    assert isinstance(caught.value, kinds), f"{operation}: {caught.value!r} is no {fitting}"
+    assert caught.value.status == live.exchanges_of(operation)[-1].status
+
+
+def _judge(live: Live, operation: str) -> None:
+    """Hold what was answered on the way to the document; faults of other operations fail their own tests."""
+    for exchange in live.exchanges:
+        for fault in faults(exchange):
+            assert exchange.operation != operation, fault
+            live.note(f"on the way: {fault}")
+
+
+@asynccontextmanager
+async def _offered(live: Live, operation: str) -> AsyncIterator[None]:
+    """Skip what the host says that it does not offer; what it says that it offers has to be there."""
+    family = DENIED_BY.get(operation)
+    known = await live.capabilities()
+    if family is not None and known.advertises(family) is False:
+        pytest.skip(f"{operation}: the host does not offer {family!r}: its discovery document says so")
+    async with asyncio.timeout(CALL_S):
+        try:
+            yield
+        except CapabilityNotSupportedError as error:
+            told_before = error.status is None
+            if told_before or (error.capability is not None and not known.supports(error.capability)):
+                pytest.skip(str(error))
+            raise
