@@ -18,10 +18,11 @@ import pytest
 
 PROPERTY = "openwop_live"
 FOLDER = "OPENWOP_CONTRACT_REPORT"
-NOT_RUN = "not run"
 MAX_REASON = 400
 
-Outcome = Literal["passed", "skipped", "failed", "not run"]
+Outcome = Literal["passed", "skipped", "failed", "not run", "none"]
+"""``none``: there is no such part, and the reason says why."""
+NOT_RUN: Outcome = "not run"
 
 
 @dataclass
@@ -42,11 +43,8 @@ class Row:
     @property
     def outcome(self) -> Outcome:
         """Both parts as one: the worse of the two, where both were run."""
-        parts = [part for part in (self.answer, self.refusal) if part != NOT_RUN]
-        for outcome in ("failed", "skipped", "passed"):
-            if outcome in parts:
-                return outcome
-        return NOT_RUN
+        ordered: tuple[Outcome, ...] = ("failed", "skipped", "passed")
+        return next((outcome for outcome in ordered if outcome in (self.answer, self.refusal)), NOT_RUN)
 
     @property
     def remarks(self) -> str:
@@ -71,6 +69,8 @@ class LiveTable:
             return
         facts = {name: cell[name] for name in ("host", "operation", "method", "path", "capability")}
         row = self._rows.setdefault((cell["host"], cell["operation"]), Row(**facts))
+        if cell["unrefused"] is not None:
+            row.refusal, row.refusal_reason = "none", cell["unrefused"]
         row.notes += [note for note in cell.get("notes", []) if note not in row.notes]
         if report.when == "call" or not report.passed:
             setattr(row, cell["part"], report.outcome)

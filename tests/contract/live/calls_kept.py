@@ -55,7 +55,7 @@ async def write_a_file_that_has_changed(live: Live) -> Any:
 @answers("getWorkspaceFile")
 async def read_a_file(live: Live) -> Any:
     file = await live.client.workspace.get((await written_file(live)).path)
-    assert file.content == "# Contract\n"
+    assert file.content == "# Contract\n", "getWorkspaceFile: the content is another one"
     return file
 
 
@@ -68,7 +68,8 @@ async def read_no_file(live: Live) -> Any:
 async def list_files(live: Live) -> Any:
     written = await written_file(live)
     listed = await live.client.workspace.list(written.path)
-    assert [file.path for file in listed.files] == [written.path]
+    paths = [file.path for file in listed.files]
+    assert paths == [written.path], "listWorkspaceFiles: not the one file of this prefix"
     return listed
 
 
@@ -89,10 +90,8 @@ async def delete_no_file(live: Live) -> Any:
 
 
 async def created_page(live: Live) -> Any:
-    settings = (
-        await live.client.content.settings()
-    )  # where there is no content, it says so before a trace is left
     live.leaves_traces("creating a page")
+    settings = await live.client.content.settings()
     name = live.unique()
     page = {"pageId": name, "slug": name, "name": "Contract", "status": "draft", "sectionOrder": []}
     return await live.client.content.create_page(page), settings.base_locale
@@ -136,7 +135,7 @@ refuses_strangers(
 async def write_a_section(live: Live) -> Any:
     page, locale = await created_page(live)
     section = await live.client.content.put_section(page.page_id, "intro", locale, {"title": "Contract"})
-    assert section.data == {"title": "Contract"}
+    assert section.data == {"title": "Contract"}, "putContentSection: the section holds something else"
     return section
 
 
@@ -173,14 +172,11 @@ refuses_strangers(
 
 @answers("createTriggerSubscription")
 async def subscribe_to_a_trigger(live: Live) -> Any:
-    capability = "triggerBridge.ingestion"
-    sources = (await live.capabilities()).family(f"{capability}.externalSources")
+    live.leaves_traces("subscribing to a trigger")
+    sources = (await live.capabilities()).family("triggerBridge.ingestion.externalSources")
     source = sources[0] if isinstance(sources, list) and sources else "webhook"
-    registration = {"source": source, "workflowId": NOBODY}
-    if await live.client.discovery.supports(f"{capability}.registrationEndpoint"):
-        live.leaves_traces("subscribing to a trigger")
-        registration["workflowId"] = (await live.workflow("quick"))[0]
-    return await live.client.triggers.create(registration)
+    workflow_id, _ = await live.workflow("quick")
+    return await live.client.triggers.create({"source": source, "workflowId": workflow_id})
 
 
 refuses_strangers(

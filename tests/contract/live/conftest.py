@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from contract.live.judge import documented
-from contract.live.kit import Host, Live, connected, foreign_host
+from contract.live.kit import NEVER_REFUSED, Host, Live, connected, foreign_host
 from support.live_table import PROPERTY
 from support.processes import start_devhost
 
@@ -41,6 +41,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             "method": row.method,
             "path": row.path,
             "capability": row.capability,
+            "unrefused": NEVER_REFUSED.get(parameters["operation"]),
             "part": "refusal" if "refus" in item.name else "answer",
         }
         item.user_properties.append((PROPERTY, cell))

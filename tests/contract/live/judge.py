@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 from urllib.parse import quote
@@ -25,8 +25,10 @@ class Exchange:
 
     operation: str
     status: int
-    headers: Mapping[str, str]
-    content: bytes | None
+    headers: Mapping[str, str] = field(
+        repr=False
+    )  # pytest shows what it compares, and an answer may hold a secret
+    content: bytes | None = field(repr=False)
 
     @property
     def media_type(self) -> str:

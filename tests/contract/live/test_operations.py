@@ -16,7 +16,9 @@ from contract.live import calls_catalogs, calls_interrupts, calls_kept, calls_ru
 from contract.live.judge import ROWS, documented, faults
 from contract.live.kit import ANSWERS, DENIED_BY, NEVER_REFUSED, REFUSES, Live
 from contract.spec_support import misfits
-from openwop import ApiError, CapabilityNotSupportedError
+from openwop import ApiError, CapabilityNotSupportedError, ResponseDecodeError
+from openwop._core.dialect import V1
+from openwop.models import Capabilities
 
 CALLS = (calls_catalogs, calls_interrupts, calls_kept, calls_runs)
 """What fills ``ANSWERS`` and ``REFUSES``."""
@@ -69,15 +71,30 @@ def _judge(live: Live, operation: str) -> None:
 @asynccontextmanager
 async def _offered(live: Live, operation: str) -> AsyncIterator[None]:
     """Skip what the host says that it does not offer; what it says that it offers has to be there."""
-    family = DENIED_BY.get(operation)
     known = await live.capabilities()
-    if family is not None and known.advertises(family) is False:
-        pytest.skip(f"{operation}: the host does not offer {family!r}: its discovery document says so")
+    _skip_what_is_not_advertised(known, operation)
     async with asyncio.timeout(CALL_S):
         try:
             yield
         except CapabilityNotSupportedError as error:
-            told_before = error.status is None
+            told_before = error.status is None  # of something that this operation needs
             if told_before or (error.capability is not None and not known.supports(error.capability)):
                 pytest.skip(str(error))
             raise
+        except (ApiError, AssertionError, ResponseDecodeError) as error:
+            # What is wrong with the answer says more than what came of it.
+            wrong = [fault for exchange in live.exchanges_of(operation) for fault in faults(exchange)]
+            if wrong:
+                raise AssertionError(wrong[0]) from error
+            raise
+
+
+def _skip_what_is_not_advertised(known: Capabilities, operation: str) -> None:
+    for name, may_be_silent in (
+        (documented()[operation].capability, V1.core_capabilities),
+        (DENIED_BY.get(operation), frozenset(DENIED_BY.values())),
+    ):
+        said = None if name is None else known.advertises(name)
+        if name is not None and (said is False or (said is None and name not in may_be_silent)):
+            how = "says so" if said is False else "does not mention it"
+            pytest.skip(f"{operation}: the host does not offer {name!r}: its discovery document {how}")
