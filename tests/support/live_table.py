@@ -64,7 +64,7 @@ class LiveTable:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take over what one phase of one test came to."""
-        cell: dict[str, Any] | None = dict(report.user_properties).get(PROPERTY)  # type: ignore[assignment]
+        cell: Any = dict(report.user_properties).get(PROPERTY)
         if cell is None:
             return
         facts = {name: cell[name] for name in ("host", "operation", "method", "path", "capability")}

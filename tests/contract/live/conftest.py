@@ -42,7 +42,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             "path": row.path,
             "capability": row.capability,
             "unrefused": NEVER_REFUSED.get(parameters["operation"]),
-            "part": "refusal" if "refus" in item.name else "answer",
+            "part": "refusal" if "refus" in item.originalname else "answer",
         }
         item.user_properties.append((PROPERTY, cell))
 

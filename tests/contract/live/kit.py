@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -25,6 +26,7 @@ from openwop import (
 from openwop.middleware import ApiRequest, AttemptResponse, CallNext
 from openwop.models import Capabilities
 
+logger = logging.getLogger(__name__)
 PATIENCE_S = 20.0
 NOBODY = f"contract-none-{secrets.token_hex(6)}"
 """An id that nothing has."""
@@ -169,9 +171,17 @@ class Live:
     notes: list[str] = field(default_factory=list)
     _clean_up: list[tuple[str, Callable[[], Awaitable[Any]]]] = field(default_factory=list)
 
+    async def known(self) -> Capabilities | None:
+        """What the host says of itself; ``None`` where it says nothing, which has a row of its own in the table."""
+        try:
+            return await self.client.discovery.capabilities()
+        except OpenwopError as error:
+            logger.info("there is no discovery document: %s", error)
+            return None
+
     async def capabilities(self) -> Capabilities:
-        """What the host says of itself."""
-        return await self.client.discovery.capabilities()
+        """The same for those who only look for something in it."""
+        return await self.known() or Capabilities()
 
     async def stream_modes(self) -> list[str]:
         """The modes of streams that the host lists, as far as the document has them."""
