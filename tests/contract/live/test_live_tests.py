@@ -254,32 +254,42 @@ def _kept_by(capability: str) -> bool:
 
 @pytest.mark.timeout(CHILD_S + 20)
 @pytest.mark.asyncio
-async def test_a_host_that_breaks_an_operation_fails_there_and_the_failure_is_named(tmp_path: Path) -> None:
-    """We chose it: a wrong status, a wrong body and a refusal that does not come are each told of their operation."""
+async def test_a_host_that_breaks_operations_fails_there_and_each_failure_is_named(tmp_path: Path) -> None:
+    """We chose it: a wrong body, a wrong status and a call that fails are each told of their own operation.
 
-    async def broken(operation: str, request: Request) -> Response | None:
-        if operation == "getTool":
-            return JSONResponse({"toolId": "a:b", "safetyTier": 5}, 200)
-        if operation == "getDebugBundle":
-            return JSONResponse({"error": "internal_error", "message": "out of order"}, 500)
-        if operation == "createAnnotation":
-            return JSONResponse({"annotationId": "a"}, 200)
-        if operation == "getWorkflow":
-            return JSONResponse({"detail": "no such thing"}, 404)
-        return None
+    That there is no discovery document is one of these failures, and no reason to leave the others out.
+    """
+    forbidden = JSONResponse({"error": "forbidden", "message": "not today"}, 403)
+    broken = {
+        "getCapabilities": JSONResponse({"error": "not_found", "message": "no document"}, 404),
+        "getTool": JSONResponse({"toolId": "a:b", "safetyTier": 5}, 200),
+        "getDebugBundle": JSONResponse({"error": "internal_error", "message": "out of order"}, 500),
+        "createAnnotation": JSONResponse({"annotationId": "a"}, 200),
+        "getWorkflow": JSONResponse({"detail": "no such thing"}, 404),
+        "deletePromptTemplate": forbidden,
+    }
 
-    wanted = "getTool or getDebugBundle or createAnnotation or getWorkflow or listTools"
-    host = DevHost(api_keys=[KEY], intercept=broken)
-    async with tried(host, tmp_path, {"name": "acme"}, "-n", "1", "-k", wanted) as child:
+    async def intercept(operation: str, request: Request) -> Response | None:
+        return broken.get(operation)
+
+    tried_too = ("listTools", "createPromptTemplate", "createContentPage", "inspectInterruptByToken")
+    settings = {"name": "acme", "workflows": {"quick": "conformance-noop", "asking": "conformance-approval"}}
+    host = DevHost(api_keys=[KEY], intercept=intercept)
+    async with tried(host, tmp_path, settings, "-n", "1", "-k", " or ".join([*broken, *tried_too])) as child:
         assert child.code == 1, child.output
-        broken_ones = {"getTool", "getDebugBundle", "createAnnotation", "getWorkflow"}
-        assert child.of("failed") == broken_ones
-        assert {"listTools", "getWorkspaceFile"} & child.of("passed") == {"listTools"}
-        told = {name: child.rows[name]["answer"]["reason"] for name in broken_ones}
+        assert child.of("failed") == broken.keys()
+        assert child.of("passed") == {"listTools", "createPromptTemplate"}
+        told = {name: child.rows[name]["answer"]["reason"] for name in child.rows}
+        assert "getCapabilities: not_found (HTTP 404): no document" in told["getCapabilities"]
         assert "getTool answered 200 with a body that breaks" in told["getTool"]
         assert "getDebugBundle: internal_error (HTTP 500): out of order" in told["getDebugBundle"]
-        assert "createAnnotation" in told["createAnnotation"]
+        assert "createAnnotation answered 200, which the document does not have" in told["createAnnotation"]
         refusal = child.rows["getWorkflow"]["refusal"]["reason"]
         assert "getWorkflow answered 404 with a body that breaks `required`" in refusal
-        for name in broken_ones:
+        for name in broken:
             assert f"FAILED {name}: " in child.output
+        assert told["createContentPage"].startswith("creating a page cannot be undone; allowTraces")
+        assert "none for tests (403 forbidden)" in told["inspectInterruptByToken"]
+        notes = child.rows["createPromptTemplate"]["notes"]
+        assert len(notes) == 2  # one of each call
+        assert all(note.startswith("left behind: prompt contract-") and "not today" in note for note in notes)
