@@ -88,7 +88,7 @@ class LiveTable:
         (self._folder / "operations.md").write_text(as_markdown(hosts), encoding="utf-8")
         terminalreporter.section("OpenWOP contract")
         for host, rows in hosts.items():
-            terminalreporter.write_line(f"{host}: {len(rows)} operations: {counted(rows)}")
+            terminalreporter.write_line(f"{host}: {counted(rows)}")
             for row in rows:
                 if row.outcome == "failed":
                     terminalreporter.write_line(f"  FAILED {row.operation}: {row.remarks}")
@@ -98,7 +98,8 @@ class LiveTable:
 def counted(rows: list[Row]) -> str:
     """How many operations came to which outcome."""
     counts = Counter(row.outcome for row in rows)
-    return ", ".join(f"{counts[name]} {name}" for name in ("passed", "skipped", "failed"))
+    told = ", ".join(f"{counts[name]} {name}" for name in ("passed", "skipped", "failed"))
+    return f"{len(rows)} operation{'s' if len(rows) != 1 else ''}: {told}"
 
 
 def as_json(hosts: dict[str, list[Row]]) -> str:
@@ -126,7 +127,7 @@ def as_markdown(hosts: dict[str, list[Row]]) -> str:
     """The table for people."""
     lines = ["# Operations of OpenWOP, tried on hosts", ""]
     for host, rows in hosts.items():
-        lines += [f"## {_cell(host)}", "", f"{len(rows)} operations: {counted(rows)}.", ""]
+        lines += [f"## {_cell(host)}", "", f"{counted(rows)}.", ""]
         lines += [
             "| Operation | Call | Capability | Answer | Refusal | Remarks |",
             "|---|---|---|---|---|---|",

@@ -78,6 +78,18 @@ def _judge(live: Live, operation: str) -> None:
 
 @asynccontextmanager
 async def _offered(live: Live, operation: str) -> AsyncIterator[None]:
+    """Skip what cannot be tried on a host; on one that was started for these tests, everything can."""
+    try:
+        async with _skipping(live, operation):
+            yield
+    except pytest.skip.Exception as skipped:
+        if live.host.own:
+            raise AssertionError(f"skipped, on a host that has everything: {skipped}") from skipped
+        raise
+
+
+@asynccontextmanager
+async def _skipping(live: Live, operation: str) -> AsyncIterator[None]:
     """Skip what the host says that it does not offer; what it says that it offers has to be there."""
     known = await live.known()
     _skip_what_is_not_advertised(known, operation)
