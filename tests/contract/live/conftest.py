@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,11 @@ import pytest_asyncio
 
 from contract.live.judge import documented
 from contract.live.kit import NEVER_REFUSED, Host, Live, connected, foreign_host
+from openwop import ApiError, OpenwopClient, ResponseDecodeError
 from support.live_table import PROPERTY
 from support.processes import start_devhost
 
+REACH_S = 15.0
 OWN_HOSTS: dict[str, tuple[str, ...]] = {
     "devhost in memory": (),
 }
@@ -30,18 +33,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Tell the table which cell of it a test is."""
-    parameters = (
-        item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
-    )
+    if not isinstance(item, pytest.Function) or not hasattr(item, "callspec"):
+        return
+    parameters = item.callspec.params
     if {"live_host", "operation"} <= parameters.keys():
-        row = documented()[parameters["operation"]]
+        row = documented()[str(parameters["operation"])]
         cell = {
             "host": parameters["live_host"],
             "operation": parameters["operation"],
             "method": row.method,
             "path": row.path,
             "capability": row.capability,
-            "unrefused": NEVER_REFUSED.get(parameters["operation"]),
+            "unrefused": NEVER_REFUSED.get(str(parameters["operation"])),
             "part": "refusal" if "refus" in item.originalname else "answer",
         }
         item.user_properties.append((PROPERTY, cell))
@@ -52,6 +55,10 @@ def live_host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     """A host to try. One that is started here belongs to these tests alone, since some of what they do stays."""
     named = foreign_host(request.config)
     if named is not None:
+        # Where nobody answers, each row says so at once, and not after its own patience.
+        probe = OpenwopClient(named.base_url, named.api_key, max_retries=0, timeout=REACH_S)
+        with probe, suppress(ApiError, ResponseDecodeError):
+            probe.discovery.capabilities()
         yield named
         return
     folder: Path = tmp_path_factory.mktemp("host")

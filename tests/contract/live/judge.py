@@ -73,7 +73,10 @@ def faults(exchange: Exchange) -> Iterator[str]:
         yield f"{where}, which the document does not have"
         return
     response = response or responses["default"]
-    content = (SCHEMAS.at(response["$ref"]) if "$ref" in response else response).get("content", {})
+    content: Any = response.get("content", {})
+    if "$ref" in response:
+        shared: Any = SCHEMAS.at(response["$ref"])
+        content = shared.get("content", {})
     if not content:
         if exchange.content:
             yield f"{where} with a body, and the document has none"

@@ -155,9 +155,8 @@ def foreign_host(config: pytest.Config) -> Host | None:
             "the contract tests have a host and no key for it: set OPENWOP_CONTRACT_API_KEY"
         )
     path = os.environ.get("OPENWOP_CONTRACT_SETTINGS")
-    return Host(
-        **{"name": "host", "base_url": url, "api_key": key} | (read_settings(Path(path)) if path else {})
-    )
+    settings = read_settings(Path(path)) if path else {}
+    return Host(**{"name": "host", **settings, "base_url": url, "api_key": key})
 
 
 @dataclass
