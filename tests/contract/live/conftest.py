@@ -18,6 +18,7 @@ from support.processes import start_devhost
 REACH_S = 15.0
 OWN_HOSTS: dict[str, tuple[str, ...]] = {
     "devhost in memory": (),
+    "devhost on SQLite": ("--db", "{folder}/runs.sqlite"),
 }
 """How development hosts are started to be tried; ``{folder}`` is one for the host's files."""
 EVALUATION = {"agentId": "openwop.samples.reviewer", "evalSuiteRef": "openwop.samples.evals.reviewer"}

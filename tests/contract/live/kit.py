@@ -128,14 +128,18 @@ def read_settings(path: Path) -> dict[str, Any]:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise pytest.UsageError(f"the settings of the contract tests: {error}") from error
-    if not isinstance(document, dict):
-        raise pytest.UsageError(f"{path}: a settings file is a JSON object")
+    if not isinstance(document, dict) or not isinstance(document.get("workflows", {}), dict):
+        raise pytest.UsageError(f"{path}: a settings file is a JSON object, and so are its workflows")
+    workflows: dict[str, Any] = document.get("workflows", {})
     unknown = {
         *(document.keys() - SETTINGS.keys()),
-        *(f"workflows.{name}" for name in document.get("workflows", {}).keys() - FIXTURES.keys()),
+        *(f"workflows.{name}" for name in workflows.keys() - FIXTURES.keys()),
     }
     if unknown:
         raise pytest.UsageError(f"{path}: nothing is known of {', '.join(sorted(unknown))}")
+    for name, value in workflows.items():
+        if not isinstance(value, str) and not (isinstance(value, dict) and "workflowId" in value):
+            raise pytest.UsageError(f"{path}: workflows.{name} is an id, or an object with a workflowId")
     return {SETTINGS[name]: value for name, value in document.items()}
 
 

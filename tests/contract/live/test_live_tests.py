@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,9 @@ VARIABLES = {
     "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID",
 }  # fmt: skip
 """What this run was given, and the one that it starts is not."""
+
+# A source tree whose package is not installed has no entry point; the plugin is named then.
+PLUGIN = () if entry_points(group="pytest11", name="openwop") else ("-p", "_openwop_pytest")
 
 NO: dict[str, Any] = {"supported": False}
 NOT_THERE: dict[str, Any] = {
@@ -129,6 +133,8 @@ def test_a_host_without_a_key_is_a_mistake_of_the_call(
     [
         ('{"workflow": {}}', "workflow"),
         ('{"workflows": {"fast": "w"}}', "workflows.fast"),
+        ('{"workflows": {"quick": {"id": "w"}}}', "workflowId"),
+        ('{"workflows": ["w"]}', "JSON object"),
         ("[]", "JSON object"),
         ("{", "settings"),
     ],
@@ -164,17 +170,29 @@ class ChildRun:
 
 @asynccontextmanager
 async def tried(
-    host: DevHost, folder: Path, settings: Mapping[str, Any], *arguments: str
+    host: DevHost, folder: Path, settings: Mapping[str, Any], *arguments: str, by_options: bool = False
 ) -> AsyncIterator[ChildRun]:
     """Run the live tests in another process, against a host that is served from this one."""
     (folder / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
     async with host, host.serve() as base_url:
         environment = {name: value for name, value in os.environ.items() if name not in VARIABLES} | {
-            "OPENWOP_CONTRACT_BASE_URL": base_url,
-            "OPENWOP_CONTRACT_API_KEY": host.api_key,
             "OPENWOP_CONTRACT_SETTINGS": str(folder / "settings.json"),
             FOLDER: str(folder / "report"),
         }
+        if by_options:
+            arguments = (
+                *PLUGIN,
+                "--openwop-base-url",
+                base_url,
+                "--openwop-api-key",
+                host.api_key,
+                *arguments,
+            )
+        else:
+            environment |= {
+                "OPENWOP_CONTRACT_BASE_URL": base_url,
+                "OPENWOP_CONTRACT_API_KEY": host.api_key,
+            }
         target = str(Path(test_operations.__file__).relative_to(ROOT))
         child = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "pytest", "-p", "no:cacheprovider", target, *arguments,
@@ -220,7 +238,7 @@ async def test_a_host_with_little_to_offer_passes_with_a_reason_for_each_call_th
         "slow": {"workflowId": "acme-batch", "inputs": {}},
         "asking": "acme-gate",
     }
-    async with tried(host, tmp_path, {"name": "acme", "workflows": workflows}) as child:
+    async with tried(host, tmp_path, {"name": "acme", "workflows": workflows}, by_options=True) as child:
         assert child.code == 0, child.output
         assert child.rows.keys() == documented().keys()
         assert child.of("failed") == set()
