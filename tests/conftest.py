@@ -10,7 +10,10 @@ from hypothesis import HealthCheck, settings
 
 from support.processes import DevHostProcess, start_devhost
 
-pytest_plugins = ("pytester",)  # for the tests of the plugin; it may be asked for only here, at the top
+pytest_plugins = (
+    "pytester",  # for the tests of the plugin; it may be asked for only here, at the top
+    "support.live_table",
+)
 
 # No profile has a deadline: how fast one example runs says more about the machine than about the code.
 settings.register_profile("dev", deadline=None, print_blob=True)
