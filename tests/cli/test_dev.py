@@ -161,7 +161,7 @@ def test_an_address_that_is_not_of_this_machine_is_told() -> None:
 @pytest.mark.parametrize(
     ("text", "keys", "said"),
     [
-        (None, [], r"openwop: .*missing is not a directory\n"),
+        (None, [], r"openwop: .*missing is not a directory, nor a file of workflows\n"),
         ("{}", [], r"openwop: workflow .*\n"),
         ("[", [], r"openwop: .*bad\.json: .*\n"),
         ("[]", [], r"openwop: .*bad\.json: .*\n"),
@@ -175,7 +175,7 @@ def test_what_cannot_be_served_is_told_before_anything_starts(
     if text is not None:
         (tmp_path / "bad.json").write_text(text, encoding="utf-8")
     directory = tmp_path if text is not None or keys else tmp_path / "missing"
-    assert serve(host="127.0.0.1", port=0, keys=keys, directories=[directory]) == 2
+    assert serve(host="127.0.0.1", port=0, keys=keys, workflows=[directory]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert re.fullmatch(said, captured.err)

@@ -20,6 +20,7 @@ try:
     from openwop.devhost.host import DEFAULT_API_KEY, DevHost
     from openwop.devhost.options import Limits
     from openwop.devhost.transport import InProcessTransport
+    from openwop.devhost.workflows import Workflows
 except ModuleNotFoundError as error:
     if error.name not in ("cryptography", "starlette", "uvicorn", "yaml"):
         raise
@@ -36,4 +37,5 @@ __all__ = [
     "WorkflowContext",
     "WorkflowDefinitionError",
     "WorkflowFailure",
+    "Workflows",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any
@@ -30,6 +31,7 @@ logger = logging.getLogger("openwop.devhost")
 
 ENGINE_VERSION = 1
 MAX_CHILD_DEPTH = 16
+MAX_OPENED = 1000
 DEFAULT_TOKEN_LIFETIME_S = 1800.0
 
 
@@ -46,6 +48,7 @@ class Runtime:
         evaluations: The suites that agents can be evaluated with.
         audit: Who changed what.
         host_id: The host's name for itself, in what it says of where runs come from.
+        opened: The ids of the newest runs, the oldest first.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class Runtime:
         self.audit = AuditLog(clock)
         self.host_id = f"devhost-{secrets.token_hex(6)}"
         self.closing = Signal()
+        self.opened: deque[str] = deque(maxlen=MAX_OPENED)
         self.listeners: list[Callable[[RunRecord, Sequence[LoggedEvent]], None]] = []
         self._signer = TokenSigner(token_secret)
         self._run_ids = run_ids
@@ -249,6 +253,7 @@ class Runtime:
         self.store.create(record)
         run = RunController(self, record)
         self._runs[record.run_id] = run
+        self.opened.append(record.run_id)
         if record.scope_id is not None:
             self._active.setdefault((record.tenant, record.scope_id), []).append(record.run_id)
         return run
