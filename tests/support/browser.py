@@ -48,6 +48,7 @@ class Page:
         self._writer = writer
         self._session: str | None = None
         self._sent = 0
+        self._loaded = asyncio.Event()
         self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
 
     async def listen(self) -> None:
@@ -57,6 +58,8 @@ class Page:
                 message = json.loads((await self._reader.readuntil(b"\0"))[:-1])
                 if "id" in message:
                     self._answers.pop(message["id"]).set_result(message)
+                elif message["method"] == "Page.loadEventFired":
+                    self._loaded.set()
                 elif message["method"] == "Runtime.exceptionThrown":
                     self.complaints.append(str(message["params"]["exceptionDetails"]))
                 elif message["method"] == "Log.entryAdded":
@@ -92,9 +95,19 @@ class Page:
 
     async def go(self, url: str) -> None:
         """Load a page."""
-        result = await self.command("Page.navigate", url=url)
+        await self._load("Page.navigate", url=url)
+
+    async def reload(self) -> None:
+        """Load the page again."""
+        await self._load("Page.reload")
+
+    async def _load(self, method: str, **params: Any) -> None:
+        self._loaded.clear()
+        result = await self.command(method, **params)
         if "errorText" in result:
-            raise BrowserError(f"{url}: {result['errorText']}")
+            raise BrowserError(f"{params}: {result['errorText']}")
+        async with asyncio.timeout(PATIENCE_S):
+            await self._loaded.wait()
 
     async def value(self, expression: str) -> Any:
         """What an expression of JavaScript is on the page; of a promise, what it is kept with."""

@@ -200,19 +200,16 @@ def _run_python(path: Path) -> dict[str, OwnWorkflow]:
     sys.modules[module.__name__] = module  # dataclasses, among others, look there for what they decorate
     try:
         exec(compile(source, str(path), "exec"), module.__dict__)  # noqa: S102 - its owner has asked for just that
+        found = [value for value in vars(module).values() if isinstance(value, Workflows)]
+        if not found:
+            raise WorkflowDefinitionError("it has no openwop.devhost.Workflows() that it adds workflows to")
     except (Exception, SystemExit) as error:
-        if before is None:
-            del sys.modules[module.__name__]
-        else:
+        del sys.modules[module.__name__]
+        if before is not None:
             sys.modules[module.__name__] = before
         raise WorkflowDefinitionError(_what_broke(path, error)) from error
     linecache.checkcache(str(path))  # tracebacks of runs are to show the new text
-    collections = [value for value in vars(module).values() if isinstance(value, Workflows)]
-    if not collections:
-        raise WorkflowDefinitionError(
-            f"{path}: it has no openwop.devhost.Workflows() that it adds workflows to"
-        )
-    return {name: own for collection in collections for name, own in collection.own.items()}
+    return {name: own for collection in found for name, own in collection.own.items()}
 
 
 def _what_broke(path: Path, error: BaseException) -> str:
@@ -223,4 +220,5 @@ def _what_broke(path: Path, error: BaseException) -> str:
         line = next((frame.lineno for frame in reversed(frames) if frame.filename == str(path)), None)
     place = "" if line is None else f", line {line}"
     text = error.msg if isinstance(error, SyntaxError) else str(error)
-    return f"{path}{place}: {type(error).__name__}: {text}"
+    kind = "" if isinstance(error, WorkflowDefinitionError) else f"{type(error).__name__}: "
+    return f"{path}{place}: {kind}{text}"
