@@ -259,23 +259,21 @@ async def test_a_run_is_created_once_although_the_answer_was_an_error(
 ) -> None:
     """The protocol's idempotency: the call is repeated under its key, whether the host had done it or not."""
     fault = host.faults.add(Status(503, retry_after_s=0, processed=processed), operation="createRun")
-    run = await client.start("conformance-noop")
-    assert (await run.result()).status == "completed"
-    assert fault.hits == 1
-    assert len(host.runtime._runs) == 1
+    answer = await client.runs.with_raw_response.create("conformance-noop")
+    assert (await client.get_run_handle(answer.data.run_id).result()).status == "completed"
+    assert (fault.hits, answer.idempotent_replay) == (1, processed)
 
 
 @pytest.mark.parametrize("processed", [False, True])
 async def test_a_reset_connection_is_tried_again_under_the_same_key(host: DevHost, processed: bool) -> None:
     """As above, with no answer at all; only in process."""
     async with host.client() as client:
-        fault = host.faults.add(Reset(processed=processed), operation="createRun", times=2)
-        run = await client.start("conformance-noop")
-        assert fault.hits == 2
+        fault = host.faults.add(Reset(processed=processed), operation="createRun")
+        answer = await client.runs.with_raw_response.create("conformance-noop")
+        assert (fault.hits, answer.idempotent_replay) == (1, processed)
         host.faults.add(Reset(), path="/v1/runs/*", method="GET", times="always")
         with pytest.raises(ConnectionFailedError):
-            await client.with_options(max_retries=0).runs.get(run.id)
-    assert len(host.runtime._runs) == 1
+            await client.with_options(max_retries=0).runs.get(answer.data.run_id)
 
 
 async def test_on_a_port_a_reset_says_that_it_cannot_be_done(
@@ -291,7 +289,7 @@ async def test_on_a_port_a_reset_says_that_it_cannot_be_done(
 
 
 async def test_a_dropped_connection_is_no_error_of_the_server(
-    host: DevHost, caplog: pytest.LogCaptureFixture
+    host: DevHost, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """We chose it: what was scripted is not reported as a bug of the host, on a port or in process."""
     async with host.serve() as url:
@@ -301,6 +299,7 @@ async def test_a_dropped_connection_is_no_error_of_the_server(
                 host.faults.add(Drop(after_events=1))
                 assert len([event async for event in run.events(mode="debug")]) > 2
     assert caplog.records == []
+    assert capsys.readouterr().err == ""  # where uvicorn writes its log
 
 
 async def test_a_silent_call_ends_with_its_timeout(host: DevHost, way: dict[str, Any]) -> None:
@@ -392,6 +391,27 @@ async def test_an_end_in_order_leaves_out_the_last_event_only(host: DevHost, api
     assert whole[len(cut) :].count(b"\n\n") == 1
     host.faults.add(End())
     assert b"run.completed" not in await body_of(api, finished, mode="updates,messages")
+
+
+async def test_an_overlap_begins_as_many_events_earlier_as_it_says(
+    host: DevHost, api: Api, finished: str
+) -> None:
+    """We chose it: of a stream and of a poll; before the beginning there is nothing to repeat."""
+
+    async def firsts(after: int) -> tuple[str | None, int]:
+        async with api.stream(finished, after=after, streamMode="debug") as stream:
+            frame = await stream.next()
+        page = await api.http.get(f"/v1/runs/{finished}/events/poll", params={"lastSequence": after})
+        return frame.id, page.json()["events"][0]["sequence"]
+
+    assert await firsts(7) == ("8", 8)
+    host.faults.add(Overlap(2))
+    assert await firsts(7) == ("6", 6)
+    assert await firsts(1) == ("0", 0)
+    host.faults.clear()
+    host.faults.add(IgnoreLastEventId())
+    host.faults.add(IgnorePollCursor())
+    assert await firsts(7) == ("0", 0)
 
 
 async def test_a_drip_comes_in_pieces_and_a_held_stream_in_one(

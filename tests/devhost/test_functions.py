@@ -12,6 +12,7 @@ import pytest
 from devhost.kit import PATIENCE, Api
 from openwop import RunFailedError
 from openwop.devhost import DevHost, WorkflowContext, WorkflowDefinitionError, WorkflowFailure
+from openwop.devhost.builder import node, workflow
 
 pytestmark = pytest.mark.asyncio
 
@@ -457,6 +458,28 @@ async def test_emitting_waits_while_the_run_is_paused(host: DevHost, api: Api) -
     await api.http.post(f"/v1/runs/{run_id}:resume", json={})
     await api.finished(run_id)
     assert "acme.after" in await api.types(run_id)
+
+
+async def test_a_definition_takes_the_place_of_a_function_and_the_other_way_round(
+    host: DevHost, api: Api
+) -> None:
+    """We chose it: the newest workflow of a name is the one that is run, whichever way it is written."""
+
+    async def first(ctx: WorkflowContext) -> str:
+        return "first"
+
+    async def second(ctx: WorkflowContext) -> str:
+        return "second"
+
+    host.workflow("same")(first)
+    host.workflow("same")(second)
+    assert (await api.execute("same"))["outputs"] == {"result": "second"}
+    host.add_workflow(
+        workflow("same", [node("only", "core.transform", config={"mapping": {"from": "json"}})])
+    )
+    assert (await api.execute("same"))["outputs"] == {"from": "json"}
+    host.workflow("same")(first)
+    assert (await api.execute("same"))["outputs"] == {"result": "first"}
 
 
 async def test_only_an_async_function_is_a_workflow(host: DevHost) -> None:

@@ -225,7 +225,12 @@ async def test_a_run_is_followed_live_over_a_cut_and_its_question_is_answered_wi
     assert cut.hits == 1
     assert await page.value("document.getElementById('run').dataset.connections") == "2"
     assert resumed[0] is None
-    assert resumed[1] in ("0", "1", "2", "3")  # browsers drop what has come and was not read when a connection breaks
+    assert resumed[1] in (
+        "0",
+        "1",
+        "2",
+        "3",
+    )  # browsers drop what has come and was not read when a connection breaks
     assert await page.value(SEQUENCES) == [str(event.sequence) for event in log]
     assert await page.value("document.querySelector('#questions section')") is None
     assert await page.value("document.querySelectorAll('script, img').length") == 1

@@ -32,6 +32,7 @@ class RunAccess(Protocol):
     """The part of the runner that a node may use."""
 
     state: RunState
+    functions: dict[str, Callable[[Any], Awaitable[Any]]]
 
     @property
     def clock(self) -> Clock:
@@ -79,6 +80,11 @@ class NodeContext:
     def state(self) -> RunState:
         """The run's state as of now."""
         return self._run.state
+
+    @property
+    def function(self) -> Callable[[Any], Awaitable[Any]] | None:
+        """What the node calls, if the workflow is written in Python and the host has it."""
+        return self._run.functions.get(self.state.record.workflow.id)
 
     @property
     def config(self) -> JsonObject:

@@ -7,7 +7,7 @@ the edges that lead into a node.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -216,7 +216,6 @@ class Workflow:
         document: The definition as it was given, which is what ``GET /v1/workflows/{workflowId}`` answers.
         rules: The trigger rule of each node that has incoming edges.
         leaves: The nodes without outgoing edges, whose outputs are the run's.
-        function: For a workflow written in Python, what its node calls; see :mod:`openwop.devhost.functions`.
     """
 
     id: str
@@ -232,7 +231,6 @@ class Workflow:
     timeout_ms: int | None
     max_retries: int
     sensitive_variables: frozenset[str] = field(default=frozenset())
-    function: Callable[[Any], Awaitable[Any]] | None = None
 
     @cached_property
     def masks_anything(self) -> bool:

@@ -35,7 +35,7 @@ FUNCTION_NODE = "main"
 DEFAULT_MODEL = "devhost-function"
 
 #: Types that the state is made of, and that a function may tell nevertheless: they only say something of its node.
-_TELLABLE = frozenset({"output.chunk", "log.appended", "provider.usage", "artifact.created"})
+_TELLABLE = frozenset({"output.chunk", "log.appended", "provider.usage", "artifact.created", "agent.decided"})
 _RESERVED = FOLDED_TYPES - _TELLABLE
 _EVENT_TYPE = re.compile(r"[A-Za-z][\w.:/-]{0,127}", re.ASCII)
 _WORDS = re.compile(r"\s*\S+\s*$|\s*\S+")
@@ -287,7 +287,7 @@ def checked_function(function: WorkflowFunction) -> WorkflowFunction:
 
 async def call_function(context: NodeContext) -> JsonObject:
     """Call the function of the workflow, as the behaviour of its node."""
-    function = context.state.record.workflow.function
+    function = context.function
     workflow_id = context.state.record.workflow.id
     if function is None:
         message = f"The host has no Python function for the workflow {workflow_id}."

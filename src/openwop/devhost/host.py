@@ -131,14 +131,7 @@ class DevHost(TakesWorkflows):
             webhooks=webhooks,
             allow_loopback_webhooks=allow_loopback_webhooks,
         )
-        self.faults = _faults_of(app)
-        if personality is not None:
-            self.faults.personality(personality)
-        for fault in faults:
-            if isinstance(fault, Effect):
-                self.faults.add(fault)
-            else:
-                self.faults.load([fault])
+        self.faults = _faults_of(app, personality, faults)
         self._app: AsgiApp = FaultLayer(app, self.faults.take, self.runtime.clock, self.runtime.closing)
         self._web_view = WebView(self._app, self.runtime) if web_view else None
         self._app = self._web_view or self._app
@@ -149,11 +142,14 @@ class DevHost(TakesWorkflows):
         for document in (*(sample_workflows() if samples else ()), *workflows):
             self.add_workflow(document)
         if samples:
-            add_sample_page(self.runtime.content(None))
-            add_sample_file(self.runtime.workspace(None))
-            suite, agent, agent_id = sample_evaluations()
-            self.add_workflow(agent)
-            self.add_evaluation(suite, {agent_id: agent["id"]})
+            self._add_samples()
+
+    def _add_samples(self) -> None:
+        add_sample_page(self.runtime.content(None))
+        add_sample_file(self.runtime.workspace(None))
+        suite, agent, agent_id = sample_evaluations()
+        self.add_workflow(agent)
+        self.add_evaluation(suite, {agent_id: agent["id"]})
 
     # -- life -----------------------------------------------------------------------------------
 
@@ -329,8 +325,10 @@ class DevHost(TakesWorkflows):
             yield f"http://{host}:{listener.getsockname()[1]}"
 
 
-def _faults_of(app: Starlette) -> Faults:
-    """Return the faults of an application: none yet."""
+def _faults_of(
+    app: Starlette, personality: str | None, first: Iterable[Effect | Mapping[str, Any]]
+) -> Faults:
+    """Return the faults of an application, with those that it has from the beginning."""
     routes = [route for route in app.routes if isinstance(route, RawRoute)]
 
     def operation_of(scope: Any) -> str | None:
@@ -339,4 +337,12 @@ def _faults_of(app: Starlette) -> Faults:
                 return next((each.id for each in route.operations if each.method == scope["method"]), None)
         return None
 
-    return Faults(operation_of, [each.id for route in routes for each in route.operations])
+    faults = Faults(operation_of, [each.id for route in routes for each in route.operations])
+    if personality is not None:
+        faults.personality(personality)
+    for fault in first:
+        if isinstance(fault, Effect):
+            faults.add(fault)
+        else:
+            faults.load([fault])
+    return faults

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any, Protocol
 
 from openwop.devhost.clock import Clock, Signal, Timer, milliseconds, sleep, timestamp, wait_any
@@ -48,6 +48,7 @@ class Surroundings(Protocol):
 
     clock: Clock
     store: RunStore
+    functions: dict[str, Callable[[Any], Awaitable[Any]]]
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Run a coroutine as a task that the host owns."""
@@ -88,6 +89,7 @@ class RunController:
         self.cancelling = False
         self.replaying = False
         self.annotations: list[JsonObject] = []
+        self.functions = host.functions
         self._host = host
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._answers: dict[str, asyncio.Future[Any]] = {}

@@ -47,6 +47,8 @@ class Runtime:
         closing: Latched when the host shuts down, so that streams and polls end.
         evaluations: The suites that agents can be evaluated with.
         audit: Who changed what.
+        functions: What the node of each workflow that is written in Python calls. They are looked up by the workflow's
+            id when the node runs, because a run that is read from a store has nothing but JSON.
         host_id: The host's name for itself, in what it says of where runs come from.
         opened: The ids of the newest runs, the oldest first.
     """
@@ -66,6 +68,7 @@ class Runtime:
         self.store = store
         self.limits = limits
         self.workflows: dict[str, Workflow] = {}
+        self.functions: dict[str, Callable[[Any], Awaitable[Any]]] = {}
         self.triggers = Triggers()
         self._workspaces: dict[str | None, Workspace] = {}
         self._content: dict[str | None, Content] = {None: Content(clock)}
@@ -95,8 +98,11 @@ class Runtime:
         Raises:
             WorkflowDefinitionError: The definition breaks a rule.
         """
-        workflow = replace(parse_workflow(document, KNOWN_TYPES), function=function)
+        workflow = parse_workflow(document, KNOWN_TYPES)
         self.workflows[workflow.id] = workflow
+        self.functions.pop(workflow.id, None)
+        if function is not None:
+            self.functions[workflow.id] = function
         return workflow
 
     # -- what tenants keep --------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, overload
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
@@ -197,12 +197,15 @@ class OpenwopHost:
         devhost = self._devhost
         return self._portal.call(lambda: devhost.interrupt_token(_run_id(run), node_id, **options))
 
-    def call(self, function: Callable[..., Awaitable[T] | T], *args: Any, **kwargs: Any) -> T:
+    @overload
+    def call(self, function: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any) -> T: ...
+    @overload
+    def call(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T: ...
+    def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call a function in the host's event loop and thread, async or not, and return what it returns."""
         if self._devhost is None:
             self._unavailable("a call into the development host")
-        result: T = self._portal.call(lambda: function(*args, **kwargs))  # type: ignore[assignment]  # it is the awaited one
-        return result
+        return self._portal.call(lambda: function(*args, **kwargs))
 
     def _unavailable(self, what: str) -> NoReturn:
         reason = f"needs {what}, and {self.base_url} is not a development host of the test's own"
