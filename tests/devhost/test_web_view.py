@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from devhost.kit import PATIENCE, Api, refusal
 from openwop.devhost import DEFAULT_API_KEY, ApiKey, DevHost, WorkflowContext
 from openwop.devhost.clock import wait_any
 from openwop.devhost.scenario import Drop, Status
+from openwop.devhost.server import listen
 from support.browser import Page, find_browser, open_page
 
 pytestmark = pytest.mark.asyncio
@@ -107,11 +109,26 @@ async def test_the_page_answers_to_names_only_that_no_other_site_can_have(
             assert response.status_code == (404 if path == "/_dev/nothing" else 200)
 
 
-async def test_the_page_answers_to_the_name_that_the_host_listens_on(shown: DevHost) -> None:
+async def test_the_page_answers_to_the_name_that_the_host_listens_on(
+    shown: DevHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """We chose it: whoever serves under a name of their own means it."""
-    async with shown.serve(host="localhost") as base_url, httpx.AsyncClient(base_url=base_url) as http:
-        assert (await http.get("/")).status_code == 200
-        assert (await http.get("/", headers={"host": "elsewhere.example"})).status_code == 403
+    monkeypatch.setattr("openwop.devhost.server.listen", lambda host, port: listen("127.0.0.1", port))
+    async with shown.serve(host="Dev.Example") as base_url:
+        assert re.fullmatch(r"http://Dev\.Example:\d+", base_url)
+    http = shown.http_client()
+    assert (await http.get("/", headers={"host": "dev.example:80"})).status_code == 200
+    assert (await http.get("/", headers={"host": "elsewhere.example"})).status_code == 403
+
+
+async def test_an_address_of_the_newer_kind_is_written_as_one_in_the_url(shown: DevHost) -> None:
+    """The protocol demands nothing; RFC 3986 wants brackets around it."""
+    try:
+        async with shown.serve(host="::1") as base_url, httpx.AsyncClient(base_url=base_url) as http:
+            assert re.fullmatch(r"http://\[::1\]:\d+", base_url)
+            assert (await http.get("/")).status_code == 200
+    except OSError as error:
+        pytest.skip(f"this machine has no IPv6: {error}")
 
 
 async def test_the_list_is_for_keys_that_may_read_runs_and_has_those_that_they_may_see() -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 # Puts the two pipes where the browser looks for them, and becomes the browser.
 _LAUNCHER = (
@@ -200,7 +200,7 @@ async def _stop(process: asyncio.subprocess.Process, writer: asyncio.WriteTransp
     """End the browser: the end of its commands is one to end, and there is force."""
     writer.close()
     try:
-        async with asyncio.timeout(PATIENCE_S / 3):
+        async with asyncio.timeout(PATIENCE_S / 6):
             await process.wait()
     except TimeoutError:
         process.kill()

@@ -322,7 +322,8 @@ class DevHost(TakesWorkflows):
         listener = listen(host, port)
         server = LoopServer(self.app, listener)
         async with server:
-            yield f"http://{host}:{listener.getsockname()[1]}"
+            name = f"[{host}]" if ":" in host else host
+            yield f"http://{name}:{listener.getsockname()[1]}"
 
 
 def _faults_of(

@@ -13,7 +13,7 @@ import hashlib
 import linecache
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from traceback import extract_tb
@@ -112,7 +112,7 @@ class WorkflowFiles:
         """
         before, self._seen = self._seen, self._look()
         changes: list[Change] = []
-        for path in self._in_order({**self._taken, **self._seen}):
+        for path in self._in_order(self._taken.keys() | self._seen.keys()):
             stamp = self._seen.get(path)
             if stamp == self._taken.get(path) or stamp != before.get(path):
                 continue
@@ -142,7 +142,7 @@ class WorkflowFiles:
                 found[file] = _Stamp(status.st_mtime_ns, status.st_size, status.st_ino)
         return found
 
-    def _in_order(self, files: dict[Path, object] | dict[Path, _Stamp]) -> list[Path]:
+    def _in_order(self, files: Iterable[Path]) -> list[Path]:
         """Sort files by the path that they were found by, then by name."""
 
         def place(file: Path) -> tuple[int, Path]:

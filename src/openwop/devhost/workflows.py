@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -15,11 +16,12 @@ from openwop.devhost.nodes import KNOWN_TYPES
 F = TypeVar("F", bound=WorkflowFunction)
 
 
-class TakesWorkflows:
-    """Whoever workflows can be added to; a subclass says what becomes of them."""
+class TakesWorkflows(ABC):
+    """Whoever workflows can be added to."""
 
+    @abstractmethod
     def _have_workflow(self, definition: JsonObject, function: WorkflowFunction | None) -> None:
-        raise NotImplementedError
+        """Take a definition, and the function that its node calls when it is written in Python."""
 
     def add_workflow(self, definition: Mapping[str, Any]) -> None:
         """Have a workflow from now on, in the place of one with the same id.
