@@ -277,6 +277,8 @@ async def test_nothing_is_lost_or_doubled_on_hosts_of_other_kinds(shown: DevHost
         ("bom", {}),
         ("json_instead_of_sse", {}),
         ("huge_event", {}),
+        ("overlap", {}),
+        ("poll_only", {}),
     ]
     api = Api(shown, shown.http_client())
     async with shown.serve() as base_url:

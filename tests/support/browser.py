@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+NAMES = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser")
 PATIENCE_S = 60.0
 
 # Puts the two pipes where the browser looks for them, and becomes the browser.
@@ -32,7 +32,9 @@ def find_browser() -> str | None:
     """Where a Chromium is, if there is one that this can drive."""
     if sys.platform == "win32":
         return None
-    return next(filter(None, map(shutil.which, NAMES)), None)
+    found = filter(None, map(shutil.which, NAMES))
+    # One in a snap is shut off from the pipes and from other folders than its own.
+    return next((path for path in found if not os.path.realpath(path).startswith("/snap/")), None)
 
 
 class BrowserError(Exception):
