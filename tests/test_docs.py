@@ -183,6 +183,7 @@ OUTPUTS = {
     "snippets/in_process.py": r"completed\n",
     "snippets/own_store.py": r"kept every rule\n",
     "snippets/own_workflow.py": r"Hello Ada\n",
+    "snippets/served_workflows.py": r"\{'published': True\}\n",
     "snippets/python_workflow.py": r"\['acme\.greeted'\]\n2 connections broke, 0 events were lost\n",
     "snippets/three_days.py": r"waiting-approval\nreject\n3 days, 0:00:00\n",
 }

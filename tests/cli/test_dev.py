@@ -15,13 +15,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
 from openwop import AsyncOpenwopClient
 from openwop.cli import dev as dev_command
 from openwop.cli.dev import dev as serve
 from openwop.devhost.builder import node, workflow
-from openwop.models.interrupts import Interrupt
+from openwop.models import Interrupt
 
 PATIENCE_S = 30.0
 COMMAND = [sys.executable, "-m", "openwop.cli", "dev", "--port"]
@@ -134,6 +135,58 @@ async def test_it_goes_wrong_as_it_was_told_to(tmp_path: Path) -> None:
         assert events.reconnects == 2
 
 
+@pytest.mark.asyncio
+async def test_workflow_files_are_read_again_when_they_change(tmp_path: Path) -> None:
+    """We chose it: a change is served and told, a mistake is told and harms nothing, and runs go on."""
+    path = tmp_path / "flows.py"
+    source = (
+        "from openwop.devhost import Workflows\n"
+        "host = Workflows()\n"
+        "@host.workflow('mine')\n"
+        "async def mine(ctx):\n"
+        "    await ctx.interrupt('approval')\n"
+        "    return {'text': 'old'}\n"
+    )
+
+    async def accept(interrupt: Interrupt) -> dict[str, str]:
+        return {"action": "accept"}
+
+    def save(text: str) -> None:
+        (tmp_path / "new").write_text(text, encoding="utf-8")
+        (tmp_path / "new").replace(path)
+
+    save(source)
+    with dev("--workflows", str(path), "--reload") as served:
+        assert served.process.stdout is not None
+        assert served.process.stderr is not None
+        assert re.search(
+            r"^   Your workflows, reloaded when they change:\n     mine\n", served.said, re.MULTILINE
+        )
+        async with AsyncOpenwopClient(served.base_url, api_key=served.variable("OPENWOP_API_KEY")) as client:
+            run = await client.start("mine")
+            save(source + "1 / 0\n")
+            assert served.process.stderr.readline() == (
+                f"openwop: not reloaded: {path}, line 7: ZeroDivisionError: division by zero; "
+                "what it had stays: mine\n"
+            )
+            save(source.replace("'old'", "'new'").replace("mine", "yours"))
+            assert served.process.stdout.readline() == f"   Reloaded {path}: yours\n"
+            newer = await client.start("yours")
+            for each, text in ((run, "old"), (newer, "new")):
+                ended = await each.result(timeout=PATIENCE_S, on_interrupt=accept)
+                assert ended.node_states["main"]["outputs"]["text"] == text
+        path.unlink()
+        assert served.process.stdout.readline() == f"   Gone: {path}\n"
+
+
+def test_it_shows_itself_to_people_unless_it_is_told_not_to() -> None:
+    """We chose it: the page's address is printed, and is not there with --no-ui."""
+    for arguments, status in (((), 200), (("--no-ui",), 404)):
+        with dev(*arguments) as served:
+            assert (f"in a browser: {served.base_url}/\n" in served.said) is (status == 200)
+            assert httpx.get(f"{served.base_url}/").status_code == status
+
+
 def test_faults_that_are_none_are_told(tmp_path: Path) -> None:
     """We chose it: a typing mistake ends in a sentence, not in a host on which nothing goes wrong."""
     path = tmp_path / "faults.json"
@@ -220,9 +273,9 @@ def test_an_address_that_is_not_of_this_machine_is_told() -> None:
 @pytest.mark.parametrize(
     ("text", "keys", "said"),
     [
-        (None, [], r"openwop: .*missing is not a directory\n"),
-        ("{}", [], r"openwop: workflow .*\n"),
-        ("[", [], r"openwop: .*bad\.json: .*\n"),
+        (None, [], r"openwop: .*missing is not a directory, nor a file of workflows\n"),
+        ("{}", [], r"openwop: .*bad\.json: workflow .*\n"),
+        ("[", [], r"openwop: .*bad\.json, line 1: .*\n"),
         ("[]", [], r"openwop: .*bad\.json: .*\n"),
         (None, ["two words"], r"openwop: .*API key.*\n"),
     ],
@@ -234,7 +287,7 @@ def test_what_cannot_be_served_is_told_before_anything_starts(
     if text is not None:
         (tmp_path / "bad.json").write_text(text, encoding="utf-8")
     directory = tmp_path if text is not None or keys else tmp_path / "missing"
-    assert serve(host="127.0.0.1", port=0, keys=keys, directories=[directory]) == 2
+    assert serve(host="127.0.0.1", port=0, keys=keys, workflows=[directory]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert re.fullmatch(said, captured.err)

@@ -98,7 +98,7 @@ async def test_the_program_has_the_workflows_of_a_directory(tmp_path: Path) -> N
     ("name", "text", "message"),
     [
         ("bad.json", "{", "bad.json"),
-        ("list.json", "[]", "is a JSON object"),
+        ("list.json", "[]", "is an object"),
         ("shape.json", '{"id": "x"}', "is required"),
     ],
 )

@@ -68,6 +68,8 @@ def check_data_files() -> None:
     check(package.joinpath("py.typed").is_file(), "py.typed is not shipped")
     documents = [item.name for item in package.joinpath("spec").iterdir() if item.name.endswith(".yaml")]
     check(documents, "the OpenAPI document is not shipped")
+    page = package.joinpath("devhost", "web_view.html")
+    check(page.is_file(), "the page of the development host is not shipped")
 
 
 async def check_client() -> None:

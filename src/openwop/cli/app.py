@@ -90,9 +90,14 @@ def dev(
     workflows: Annotated[
         list[Path] | None,
         typer.Option(
-            metavar="DIR", help="Folder of workflow definitions (*.json); may be given several times."
+            metavar="PATH",
+            help="Folder of workflow definitions (JSON, YAML), or a file, Python too; may be given several times.",
         ),
     ] = None,
+    reload: Annotated[
+        bool, typer.Option("--reload", help="Read workflow files again when they change.")
+    ] = False,
+    ui: Annotated[bool, typer.Option(help="Show runs, events and questions to browsers, at /.")] = True,
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
     allow_loopback_webhooks: Annotated[
         bool, typer.Option("--allow-loopback-webhooks", help="Deliver webhooks to this machine too.")
@@ -120,7 +125,9 @@ def dev(
         host=host,
         port=port,
         keys=key or [],
-        directories=workflows or [],
+        workflows=workflows or [],
+        reload=reload,
+        web_view=ui,
         allow_loopback_webhooks=allow_loopback_webhooks,
         faults=faults,
         personality=personality,

@@ -12,9 +12,12 @@ from openwop.cli.output import Output, error, make_output
 from openwop.cli.signals import stop_signals
 from openwop.devhost import DEFAULT_API_KEY, DevHost, StoreError
 from openwop.devhost.scenario import load_faults
-from openwop.devhost.server import load_workflows
+from openwop.devhost.workflow_files import Change, WorkflowFiles
 
 __all__ = ["dev"]
+
+LOOK_S = 0.3
+"""How often files are looked at for changes."""
 
 
 def dev(
@@ -22,7 +25,9 @@ def dev(
     host: str,
     port: int,
     keys: Sequence[str],
-    directories: Sequence[Path],
+    workflows: Sequence[Path],
+    reload: bool = False,
+    web_view: bool = True,
     allow_loopback_webhooks: bool = False,
     faults: Path | None = None,
     personality: str | None = None,
@@ -34,29 +39,31 @@ def dev(
         host: the address to listen on.
         port: the port; 0 takes a free one.
         keys: the API keys to accept, or none for the one that development hosts have.
-        directories: folders of workflow definitions, served besides those that are always there.
+        workflows: folders and files of workflows, served besides those that are always there.
+        reload: read those files again when they change.
+        web_view: show the host to people, too, in a browser.
         allow_loopback_webhooks: deliver webhooks to receivers on this machine too.
         faults: a file of scripted faults.
         personality: another host that this one is like.
         db: the file to keep runs in; None keeps them in memory.
     """
     try:
-        own = [document for directory in directories for document in load_workflows(directory)]
+        files = WorkflowFiles(workflows)
         devhost = DevHost(
             api_keys=keys or [DEFAULT_API_KEY],
-            workflows=own,
             allow_loopback_webhooks=allow_loopback_webhooks,
             faults=[] if faults is None else load_faults(faults),
             personality=personality,
             db=db,
+            web_view=web_view,
         )
+        files.serve(devhost.runtime)
     except (OSError, ValueError, StoreError) as problem:
         error(str(problem))
         return 2
     with stop_signals():
         try:
-            own_ids = [str(document["id"]) for document in own]
-            asyncio.run(_serve(devhost, host, port, own_ids=own_ids, db=db))
+            asyncio.run(_serve(devhost, host, port, files, reload=reload, db=db))
         except KeyboardInterrupt:
             return 0  # this is how one stops it
         except StoreError as problem:
@@ -68,15 +75,36 @@ def dev(
     return 0
 
 
-async def _serve(devhost: DevHost, host: str, port: int, *, own_ids: list[str], db: Path | None) -> None:
+async def _serve(
+    devhost: DevHost, host: str, port: int, files: WorkflowFiles, *, reload: bool, db: Path | None
+) -> None:
+    output = make_output()
     async with devhost, devhost.serve(host=host, port=port) as base_url:
-        _say_where(make_output(), devhost, base_url, own_ids, db)
+        _say_where(output, devhost, base_url, sorted(files.workflows), reload=reload, db=db)
         if not _is_loopback(host):
             error(f"anybody who can reach {host} can reach this host, and it is not made to be safe")
+        while reload:
+            await asyncio.sleep(LOOK_S)
+            if changes := files.read_again():
+                files.serve(devhost.runtime)
+                for change in changes:
+                    _say_changed(output, change)
         await asyncio.Event().wait()  # until the signal cancels it
 
 
-def _say_where(output: Output, devhost: DevHost, base_url: str, own_ids: list[str], db: Path | None) -> None:
+def _say_changed(output: Output, change: Change) -> None:
+    if change.problem is not None:
+        kept = f"; what it had stays: {', '.join(change.ids)}" if change.ids else ""
+        error(f"not reloaded: {change.problem}{kept}")
+    elif change.ids is None:
+        output.line(f"Gone: {change.path}")
+    else:
+        output.line(f"Reloaded {change.path}: {', '.join(change.ids)}")
+
+
+def _say_where(
+    output: Output, devhost: DevHost, base_url: str, own_ids: list[str], *, reload: bool, db: Path | None
+) -> None:
     samples = sorted(set(devhost.runtime.workflows) - set(own_ids))
     output.heading(f"openwop development host on {base_url}")
     output.line("")
@@ -87,9 +115,11 @@ def _say_where(output: Output, devhost: DevHost, base_url: str, own_ids: list[st
         taken_up = devhost.runs_taken_up
         went_on = f"; {taken_up} unfinished run{'s' if taken_up != 1 else ''} taken up" if taken_up else ""
         output.line(f"Runs are kept in {db}{went_on}.")
+    if devhost.has_web_view:
+        output.line(f"Runs, events and questions in a browser: {base_url}/")
         output.line("")
     if own_ids:
-        output.paragraph("Your workflows", sorted(set(own_ids)))
+        output.paragraph("Your workflows" + (", reloaded when they change" if reload else ""), own_ids)
     output.paragraph("Samples", [name for name in samples if not name.startswith("conformance-")])
     output.paragraph("Fixtures", [name for name in samples if name.startswith("conformance-")])
     if len(devhost.faults):

@@ -22,6 +22,7 @@ try:
     from openwop.devhost.store import StoreError
     from openwop.devhost.transport import InProcessTransport
     from openwop.devhost.virtual_time import VirtualClock
+    from openwop.devhost.workflows import Workflows
 except ModuleNotFoundError as error:
     if error.name not in ("cryptography", "starlette", "uvicorn", "yaml"):
         raise
@@ -40,4 +41,5 @@ __all__ = [
     "WorkflowContext",
     "WorkflowDefinitionError",
     "WorkflowFailure",
+    "Workflows",
 ]

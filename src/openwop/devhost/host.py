@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import httpx
 from starlette.applications import Starlette
@@ -15,7 +15,6 @@ from starlette.routing import Match
 
 from openwop.devhost.access import ApiKey, KeyRing
 from openwop.devhost.app import create_app
-from openwop.devhost.builder import node, workflow
 from openwop.devhost.callbacks import Callbacks
 from openwop.devhost.catalogs import Catalogs
 from openwop.devhost.clock import Clock, Signal, SystemClock, wait_any
@@ -23,7 +22,7 @@ from openwop.devhost.content import add_sample_page
 from openwop.devhost.discovery import discovery_document
 from openwop.devhost.evals import sample_evaluations
 from openwop.devhost.fault_layer import FaultLayer
-from openwop.devhost.functions import FUNCTION_NODE, FUNCTION_TYPE, WorkflowFunction, checked_function
+from openwop.devhost.functions import WorkflowFunction
 from openwop.devhost.idempotency import IdempotencyCache
 from openwop.devhost.json_values import JsonObject, merge_deeply
 from openwop.devhost.levers import Levers
@@ -37,9 +36,11 @@ from openwop.devhost.scenario import Effect, Faults
 from openwop.devhost.store import Store
 from openwop.devhost.store_memory import MemoryStore
 from openwop.devhost.store_sqlite import SqliteStore
-from openwop.devhost.transport import InProcessTransport
+from openwop.devhost.transport import AsgiApp, InProcessTransport
 from openwop.devhost.virtual_time import VirtualClock, clock_of
+from openwop.devhost.web_view import WebView
 from openwop.devhost.webhooks import Webhooks
+from openwop.devhost.workflows import TakesWorkflows
 from openwop.devhost.workspace import add_sample_file
 
 if TYPE_CHECKING:
@@ -49,10 +50,8 @@ DEFAULT_API_KEY = "hk_test_dev"
 IN_PROCESS_URL = "http://devhost.invalid"
 CLOSE_SECONDS = 1.0
 
-F = TypeVar("F", bound=WorkflowFunction)
 
-
-class DevHost(Levers):
+class DevHost(Levers, TakesWorkflows):
     """An OpenWOP host in memory.
 
     It belongs to the event loop in which it is entered: its runs execute there, and :meth:`client` and
@@ -84,6 +83,8 @@ class DevHost(Levers):
             private networks nothing is ever delivered.
         faults: What goes wrong from the beginning, as objects or as data (:mod:`openwop.devhost.scenario`).
         personality: Which other host this one is like (:mod:`openwop.devhost.personalities`).
+        web_view: Whether to show the host to people, too: a page at ``/`` that lists runs, shows their events and takes
+            answers to their questions. It is for browsers on this machine, and no part of the protocol.
         intercept: Called with the operation's name and the request before each operation; a response that it
             returns is sent in the operation's place.
 
@@ -120,6 +121,7 @@ class DevHost(Levers):
         allow_loopback_webhooks: bool = False,
         faults: Iterable[Effect | Mapping[str, Any]] = (),
         personality: str | None = None,
+        web_view: bool = False,
         intercept: Interceptor | None = None,
     ) -> None:
         if db is not None and store is not None:
@@ -158,7 +160,9 @@ class DevHost(Levers):
             webhooks=self.webhooks,
         )
         self.faults = _faults_of(app)
-        self._app = FaultLayer(app, self.faults.take, self.runtime.clock, self.runtime.closing)
+        self._app: AsgiApp = FaultLayer(app, self.faults.take, self.runtime.clock, self.runtime.closing)
+        self._web_view = WebView(self._app, self.runtime) if web_view else None
+        self._app = self._web_view or self._app
         self.runs_taken_up = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._requests = 0
@@ -234,72 +238,13 @@ class DevHost(Levers):
 
     # -- what it serves ---------------------------------------------------------------------------
 
-    def add_workflow(self, definition: Mapping[str, Any]) -> None:
-        """Have a workflow from now on, in the place of one with the same id.
+    @property
+    def has_web_view(self) -> bool:
+        """Whether it shows itself to people, too, at ``/``."""
+        return self._web_view is not None
 
-        Args:
-            definition: The protocol's JSON shape; :mod:`openwop.devhost.builder` writes it for you.
-
-        Raises:
-            WorkflowDefinitionError: The definition breaks a rule; the message names the place.
-        """
-        self.runtime.add_workflow(dict(definition))
-
-    def workflow(
-        self,
-        id: str,
-        *,
-        name: str | None = None,
-        version: str = "1.0.0",
-        variables: Iterable[JsonObject] = (),
-        channels: JsonObject | None = None,
-        settings: JsonObject | None = None,
-        configurable_schema: JsonObject | None = None,
-        description: str | None = None,
-    ) -> Callable[[F], F]:
-        """Have a workflow that is an async function of one argument, its :class:`WorkflowContext`.
-
-        What the function returns is the run's outputs, and sets variables of the same names; what is no mapping is
-        the output ``result``. An exception fails the run: a :class:`WorkflowFailure` with its own code, any other
-        one with ``workflow_error`` and its text. A cancel of the run cancels the function.
-
-        Args:
-            id: Lower case letters, digits, ``-`` and ``_``.
-            name: For people; the id when absent.
-            version: The definition's own version.
-            variables: Declared variables, in the protocol's shape: inputs are checked against them.
-            channels: Channel declarations by name.
-            settings: Such as ``{"timeout": 5000, "maxRetries": 1}``.
-            configurable_schema: A JSON Schema for ``configurable``.
-            description: A sentence about it.
-
-        Raises:
-            WorkflowDefinitionError: The definition breaks a rule.
-            TypeError: What is decorated is not an async function.
-
-        Example::
-
-            @host.workflow("greet")
-            async def greet(ctx: WorkflowContext) -> dict[str, object]:
-                return {"text": f"Hello {ctx.inputs['name']}"}
-        """
-        document = workflow(
-            id,
-            [node(FUNCTION_NODE, FUNCTION_TYPE, outputRole="primary")],
-            name=name,
-            version=version,
-            variables=variables,
-            channels=channels,
-            settings=settings,
-            configurable_schema=configurable_schema,
-            description=description,
-        )
-
-        def add(function: F) -> F:
-            self.runtime.add_workflow(document, checked_function(function))
-            return function
-
-        return add
+    def _have_workflow(self, definition: JsonObject, function: WorkflowFunction | None) -> None:
+        self.runtime.add_workflow(definition, function)
 
     def add_evaluation(self, suite: Mapping[str, Any], agents: Mapping[str, str]) -> None:
         """Have a suite from now on, and agents to try it on.
@@ -435,10 +380,13 @@ class DevHost(Levers):
         from openwop.devhost.server import LoopServer, listen
 
         self._check_loop()
+        if self._web_view is not None:
+            self._web_view.names.add(host.lower())
         listener = listen(host, port)
         server = LoopServer(self.app, listener)
         async with server:
-            yield f"http://{host}:{listener.getsockname()[1]}"
+            name = f"[{host}]" if ":" in host else host
+            yield f"http://{name}:{listener.getsockname()[1]}"
 
 
 def _faults_of(app: Starlette) -> Faults:

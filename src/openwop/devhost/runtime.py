@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any
@@ -35,6 +35,7 @@ ENGINE_VERSION = 1
 MAX_CHILD_DEPTH = 16
 KEPT_RUNS = 1000
 """How many finished runs are kept at hand; the others are read again when somebody asks for one."""
+MAX_OPENED = 1000
 DEFAULT_TOKEN_LIFETIME_S = 1800.0
 
 
@@ -54,6 +55,7 @@ class Runtime:
             id when the node runs, because a run that is read from a store has nothing but JSON.
         receiver_problem: Says why nothing is ever delivered to a URL, or returns None.
         host_id: The host's name for itself, in what it says of where runs come from.
+        opened: The ids of the newest runs, the oldest first.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Runtime:
         self.audit = AuditLog(clock, store.documents, identity.audit_seed)
         self.host_id = identity.host_id
         self.closing = Signal()
+        self.opened: deque[str] = deque(maxlen=MAX_OPENED)
         self.listeners: list[Callable[[RunRecord, Sequence[LoggedEvent]], None]] = []
         self._signer = TokenSigner(identity.token_secret)
         self._run_ids = run_ids
@@ -296,6 +299,7 @@ class Runtime:
     def _admit(self, run: RunController) -> None:
         record = run.record
         self._runs[record.run_id] = self._known[record.run_id] = run
+        self.opened.append(record.run_id)
         if record.scope_id is not None:
             self._active.setdefault((record.tenant, record.scope_id), []).append(record.run_id)
 

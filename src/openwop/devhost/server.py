@@ -18,13 +18,12 @@ import uvicorn
 
 from openwop.devhost.api_events import CLOSING
 from openwop.devhost.clock import Signal
-from openwop.devhost.errors import WorkflowDefinitionError
 from openwop.devhost.host import DEFAULT_API_KEY, DevHost
-from openwop.devhost.json_values import JsonObject, decode, is_object
 from openwop.devhost.personalities import PERSONALITIES
 from openwop.devhost.scenario import load_faults
 from openwop.devhost.store import StoreError
 from openwop.devhost.transport import ConnectionDropped
+from openwop.devhost.workflow_files import WorkflowFiles
 
 STOP_SECONDS = 3
 MAX_PORT = 65_535
@@ -181,27 +180,6 @@ def _signals(stop: asyncio.Event) -> Generator[None, None, None]:
             signal.signal(number, handler)
 
 
-def load_workflows(directory: Path) -> list[JsonObject]:
-    """Read every ``*.json`` file of a directory as a workflow definition.
-
-    Raises:
-        WorkflowDefinitionError: A file is not a JSON object.
-        OSError: The directory or a file cannot be read.
-    """
-    if not directory.is_dir():
-        raise NotADirectoryError(f"{directory} is not a directory")
-    documents: list[JsonObject] = []
-    for path in sorted(directory.glob("*.json")):
-        try:
-            document = decode(path.read_bytes())
-        except ValueError as error:
-            raise WorkflowDefinitionError(f"{path}: {error}") from error
-        if not is_object(document):
-            raise WorkflowDefinitionError(f"{path}: a workflow definition is a JSON object")
-        documents.append(document)
-    return documents
-
-
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     program = argparse.ArgumentParser(prog="python -m openwop.devhost", description="Serve an OpenWOP host.")
@@ -220,8 +198,8 @@ def parser() -> argparse.ArgumentParser:
         type=Path,
         action="append",
         default=[],
-        metavar="DIR",
-        help="a directory of *.json definitions",
+        metavar="PATH",
+        help="a directory of JSON and YAML definitions, or a file; repeatable",
     )
     program.add_argument(
         "--keepalive", type=float, default=15.0, metavar="SECONDS", help="(default: %(default)s)"
@@ -243,16 +221,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serve a host as the command line asks for; return the exit status."""
     options = parser().parse_args(arguments)
     try:
-        documents = [document for directory in options.workflows for document in load_workflows(directory)]
+        files = WorkflowFiles(options.workflows)
         devhost = DevHost(
             api_keys=options.key or [DEFAULT_API_KEY],
-            workflows=documents,
             keepalive_s=options.keepalive,
             faults=[] if options.faults is None else load_faults(options.faults),
             personality=options.personality,
             allow_loopback_webhooks=options.allow_loopback_webhooks,
             db=options.db,
         )
+        files.serve(devhost.runtime)
         asyncio.run(serve_until_stopped(devhost, host=options.host, port=options.port))
     except (OSError, ValueError, StoreError) as error:
         sys.stderr.write(f"openwop devhost: {error}\n")
