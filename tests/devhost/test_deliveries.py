@@ -382,6 +382,7 @@ async def test_a_callback_is_tried_a_few_times_and_its_token_is_told_to_nobody_e
         ("https://localhost/ask", "allow-loopback-webhooks"),
         ("https://10.0.0.1/ask", "private network"),
         ("http://receiver.invalid/ask", "https"),
+        ("https://receiver.example/\ud800", "not a URL"),
     ],
 )
 async def test_a_receiver_in_a_private_network_is_refused_and_this_machine_has_a_switch(
@@ -389,9 +390,12 @@ async def test_a_receiver_in_a_private_network_is_refused_and_this_machine_has_a
 ) -> None:
     """The protocol demands it of addresses that a host calls; we chose to name the switch where it is refused."""
     http = host.http_client()
-    run = await http.post("/v1/runs", json={"workflowId": "conformance-noop", "callbackUrl": url})
-    webhook = await http.post("/v1/webhooks", json={"url": url, "events": ["run.completed"]})
-    for answer, field in [(run, "callbackUrl"), (webhook, "url")]:
+    requests: list[tuple[str, dict[str, Any], str]] = [
+        ("/v1/runs", {"workflowId": "conformance-noop", "callbackUrl": url}, "callbackUrl"),
+        ("/v1/webhooks", {"url": url, "events": ["run.completed"]}, "url"),
+    ]
+    for path, body, field in requests:
+        answer = await http.post(path, content=json.dumps(body), headers={"content-type": "application/json"})
         assert refusal(answer) == (400, "validation_error")
         assert answer.json()["details"] == {"field": field}
         assert problem in answer.json()["message"]

@@ -234,6 +234,17 @@ async def test_an_event_that_was_taken_before_is_recognised(
         assert (await types(client, run.id)).count("interrupt.resolved") == 1
 
 
+async def test_an_event_of_any_name_finds_who_waits_for_it(path: Path) -> None:
+    """We chose it: a name is JSON text, which may be what no file can be asked for."""
+    odd = workflow("odd", nodes=[node("wait", "core.externalEvent", config={"eventType": "paid \ud800"})])
+    async with host_on(path, workflows=[odd]) as (host, client):
+        run = await client.start("odd")
+        await host.advance()
+        assert host.send_event("paid \ud800") == [run.id]
+        with pytest.raises(HostError):
+            host.send_event("paid \ud801")
+
+
 # -- deliveries ---------------------------------------------------------------------------------------
 
 

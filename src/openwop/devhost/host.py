@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -124,12 +124,9 @@ class DevHost(Levers, TakesWorkflows):
         web_view: bool = False,
         intercept: Interceptor | None = None,
     ) -> None:
-        if db is not None and store is not None:
-            raise ValueError("db and store are two places to keep the same; give one of them")
         keys = KeyRing(api_keys)
         time = clock_of(clock)
-        if store is None:
-            store = MemoryStore() if db is None else SqliteStore(db)
+        store = _store_of(db, store)
         self.api_key = keys.first().key
         self._courier = Courier(allow_loopback=allow_loopback_webhooks, clock=time)
         self.runtime = Runtime(
@@ -142,38 +139,31 @@ class DevHost(Levers, TakesWorkflows):
         )
         self.capabilities: JsonObject = dict(capabilities or {})
         self._min_client_version = min_client_version
-        self._services = Services(
-            self.runtime,
-            IdempotencyCache(self.runtime.clock, store.documents),
-            min_client_version,
-            intercept,
-        )
+        remembered = IdempotencyCache(time, store.documents)
+        self._services = Services(self.runtime, remembered, min_client_version, intercept)
         self.webhooks = Webhooks(time, self.runtime.spawn, self._courier, store.documents)
         callbacks = Callbacks(time, self.runtime.spawn, self._courier, self.runtime.interrupt_token)
         self.runtime.listeners += [self.webhooks.publish, callbacks.publish]
         app = create_app(
             self._services,
-            Catalogs(self.runtime.clock, samples=samples),
+            Catalogs(time, samples=samples),
             keepalive_s=keepalive_s,
             discovery=self.discovery,
             discovery_max_age_s=discovery_max_age_s,
             webhooks=self.webhooks,
         )
         self.faults = _faults_of(app)
-        self._app: AsgiApp = FaultLayer(app, self.faults.take, self.runtime.clock, self.runtime.closing)
-        self._web_view = WebView(self._app, self.runtime) if web_view else None
-        self._app = self._web_view or self._app
+        behind: AsgiApp = FaultLayer(app, self.faults.take, time, self.runtime.closing)
+        self._web_view = WebView(behind, self.runtime) if web_view else None
+        self._app = self._web_view or behind
         self.runs_taken_up = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._requests = 0
         self._idle = Signal()
         self._clients = AsyncExitStack()
-        try:
+        with _closed_on_error(store):
             self._script(personality, faults)
             self._furnish(workflows, samples=samples)
-        except BaseException:
-            store.close()
-            raise
 
     def _script(self, personality: str | None, first: Iterable[Effect | Mapping[str, Any]]) -> None:
         if personality is not None:
@@ -387,6 +377,24 @@ class DevHost(Levers, TakesWorkflows):
         async with server:
             name = f"[{host}]" if ":" in host else host
             yield f"http://{name}:{listener.getsockname()[1]}"
+
+
+def _store_of(db: str | os.PathLike[str] | None, store: Store | None) -> Store:
+    """Return the one place in which a host is asked to keep things."""
+    if db is None:
+        return MemoryStore() if store is None else store
+    if store is not None:
+        raise ValueError("db and store are two places to keep the same; give one of them")
+    return SqliteStore(db)
+
+
+@contextmanager
+def _closed_on_error(store: Store) -> Generator[None]:
+    try:
+        yield
+    except BaseException:
+        store.close()
+        raise
 
 
 def _faults_of(app: Starlette) -> Faults:

@@ -36,6 +36,7 @@ def url_problem(url: str, *, allow_loopback: bool) -> str | None:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port
+        url.encode()
     except ValueError:
         return "is not a URL"
     if parts.scheme not in ("http", "https") or not host or any(character <= " " for character in url):
@@ -56,7 +57,7 @@ def url_problem(url: str, *, allow_loopback: bool) -> str | None:
 def _origin(url: str) -> tuple[str, str, int | None] | None:
     try:
         parts = httpx.URL(url)
-    except httpx.InvalidURL:
+    except (httpx.InvalidURL, UnicodeError):
         return None
     return (
         (parts.scheme, parts.host, parts.port) if parts.scheme in ("http", "https") and parts.host else None

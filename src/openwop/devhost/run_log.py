@@ -7,6 +7,7 @@ never says one thing and the log another.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,7 +28,7 @@ def waits_for(event_type: str) -> str:
 
     They stay when the question is answered and when its run is over: an event that comes a second time is recognised.
     """
-    return f"waits for {event_type}"
+    return f"waits for {json.dumps(event_type)}"  # as ASCII: a store need not take text that is no Unicode
 
 
 class RunLog:

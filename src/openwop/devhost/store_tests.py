@@ -88,7 +88,7 @@ class StoreChecks:
 
     def open_store(self) -> Store:
         """Open a store, or the same one again."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} has to say which store it is about, in open_store")
 
     # -- the log ------------------------------------------------------------------------------
 
