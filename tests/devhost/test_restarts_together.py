@@ -14,9 +14,9 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from devhost.kit import PATIENCE, crashed, crashes_everywhere
+from devhost.kit import PATIENCE, crashed, crashes_everywhere, refusal
 from openwop import AsyncOpenwopClient, ConflictError, GoneError, NotFoundError
-from openwop.devhost import ApiKey, DevHost, HostError, VirtualClock, WorkflowContext
+from openwop.devhost import ApiKey, DevHost, HostError, VirtualClock, WorkflowContext, WorkflowDefinitionError
 from openwop.devhost.breaker import FAILURES_TO_OPEN
 from openwop.devhost.builder import node, workflow
 from openwop.devhost.store import PENDING, RESUMED, TIMED_OUT, PendingDoc
@@ -243,6 +243,18 @@ async def test_an_event_of_any_name_finds_who_waits_for_it(path: Path) -> None:
         assert host.send_event("paid \ud800") == [run.id]
         with pytest.raises(HostError):
             host.send_event("paid \ud801")
+
+
+async def test_names_that_runs_are_found_by_are_text_that_a_file_can_have(path: Path) -> None:
+    """We chose it: refused with the field, by a host in memory as well, and not a run that breaks when it asks."""
+    with pytest.raises(WorkflowDefinitionError, match=r"nodes\[0\]\.id"):
+        DevHost(workflows=[workflow("odd", nodes=[node("gate \ud800", "core.approval")])])
+    async with host_on(path) as (host, _):
+        content = json.dumps({"workflowId": "openwop-approval", "tenantId": "me \ud800"})
+        headers = {"content-type": "application/json"}
+        answer = await host.http_client().post("/v1/runs", content=content, headers=headers)
+        assert refusal(answer) == (400, "validation_error")
+        assert answer.json()["details"]["field"] == "tenantId"
 
 
 # -- deliveries ---------------------------------------------------------------------------------------

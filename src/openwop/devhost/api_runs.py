@@ -7,7 +7,7 @@ from urllib.parse import quote
 from openwop.devhost.diff import diff_runs
 from openwop.devhost.discovery import FORCED_ENGINE_VERSIONS
 from openwop.devhost.errors import HostError, invalid, not_found
-from openwop.devhost.json_values import JsonObject, is_object
+from openwop.devhost.json_values import ENCODABLE, JsonObject, is_object
 from openwop.devhost.options import OPTION_FIELDS
 from openwop.devhost.routing import Call, Operation, Reply
 from openwop.devhost.runner import RunController
@@ -19,7 +19,7 @@ _CREATE_BODY: JsonObject = {
     "properties": {
         "workflowId": _TEXT,
         "inputs": {"type": "object"},
-        "tenantId": _TEXT,
+        "tenantId": {"type": "string", "pattern": ENCODABLE},
         "scopeId": {"type": "string"},
         "callbackUrl": _TEXT,
         "mode": {"enum": ["eval"]},

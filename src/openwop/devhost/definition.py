@@ -16,7 +16,15 @@ from typing import Any
 from openwop.devhost.channels import ChannelSpec
 from openwop.devhost.errors import WorkflowDefinitionError
 from openwop.devhost.expressions import ExpressionError, check_templates, compile_expression
-from openwop.devhost.json_values import JsonObject, canonical, copy_json, is_array, is_number, is_object
+from openwop.devhost.json_values import (
+    ENCODABLE,
+    JsonObject,
+    canonical,
+    copy_json,
+    is_array,
+    is_number,
+    is_object,
+)
 from openwop.devhost.schema import violations
 
 TRIGGER_RULES = ("all_success", "any_success", "all_complete", "none_failed", "any_failed")
@@ -51,7 +59,7 @@ _NODE: JsonObject = {
     "type": "object",
     "required": ["id", "typeId", "name", "position", "config", "inputs"],
     "properties": {
-        "id": {"type": "string", "minLength": 1, "maxLength": 128},
+        "id": {"type": "string", "maxLength": 128, "pattern": ENCODABLE},
         "typeId": {"type": "string", "pattern": r"^[a-z][a-zA-Z0-9._-]*$"},
         "name": _TEXT,
         "position": _POINT,

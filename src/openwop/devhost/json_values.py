@@ -11,6 +11,8 @@ JsonArray = list[Any]
 
 REDACTED = "[REDACTED]"
 MAX_DEPTH = 100
+ENCODABLE = "^[^\ud800-\udfff]+$"
+"""The pattern of text that UTF-8 can carry: of names that runs are found by, in a file too."""
 
 _COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
