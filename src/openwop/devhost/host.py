@@ -142,8 +142,7 @@ class DevHost(Levers, TakesWorkflows):
         remembered = IdempotencyCache(time, store.documents)
         self._services = Services(self.runtime, remembered, min_client_version, intercept)
         self.webhooks = Webhooks(time, self.runtime.spawn, self._courier, store.documents)
-        callbacks = Callbacks(time, self.runtime.spawn, self._courier, self.runtime.interrupt_token)
-        self.runtime.listeners += [self.webhooks.publish, callbacks.publish]
+        self._listen(Callbacks(time, self.runtime.spawn, self._courier, self.runtime.interrupt_token))
         app = create_app(
             self._services,
             Catalogs(time, samples=samples),
@@ -153,9 +152,9 @@ class DevHost(Levers, TakesWorkflows):
             webhooks=self.webhooks,
         )
         self.faults = _faults_of(app)
-        behind: AsgiApp = FaultLayer(app, self.faults.take, time, self.runtime.closing)
-        self._web_view = WebView(behind, self.runtime) if web_view else None
-        self._app = self._web_view or behind
+        faulty = FaultLayer(app, self.faults.take, time, self.runtime.closing)
+        self._web_view = WebView(faulty, self.runtime) if web_view else None
+        self._app: AsgiApp = self._web_view or faulty
         self.runs_taken_up = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._requests = 0
@@ -164,6 +163,9 @@ class DevHost(Levers, TakesWorkflows):
         with _closed_on_error(store):
             self._script(personality, faults)
             self._furnish(workflows, samples=samples)
+
+    def _listen(self, callbacks: Callbacks) -> None:
+        self.runtime.listeners += [self.webhooks.publish, callbacks.publish]
 
     def _script(self, personality: str | None, first: Iterable[Effect | Mapping[str, Any]]) -> None:
         if personality is not None:
