@@ -103,6 +103,8 @@ class DevHost(Levers, TakesWorkflows):
             snapshot = await client.execute("conformance-noop")
     """
 
+    runs_taken_up = 0
+
     def __init__(
         self,
         *,
@@ -139,9 +141,9 @@ class DevHost(Levers, TakesWorkflows):
         )
         self.capabilities: JsonObject = dict(capabilities or {})
         self._min_client_version = min_client_version
-        remembered = IdempotencyCache(time, store.documents)
-        self._services = Services(self.runtime, remembered, min_client_version, intercept)
-        self.webhooks = Webhooks(time, self.runtime.spawn, self._courier, store.documents)
+        kept = store.documents
+        self._services = Services(self.runtime, IdempotencyCache(time, kept), min_client_version, intercept)
+        self.webhooks = Webhooks(time, self.runtime.spawn, self._courier, kept)
         self._listen(Callbacks(time, self.runtime.spawn, self._courier, self.runtime.interrupt_token))
         app = create_app(
             self._services,
@@ -155,7 +157,6 @@ class DevHost(Levers, TakesWorkflows):
         faulty = FaultLayer(app, self.faults.take, time, self.runtime.closing)
         self._web_view = WebView(faulty, self.runtime) if web_view else None
         self._app: AsgiApp = self._web_view or faulty
-        self.runs_taken_up = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._requests = 0
         self._idle = Signal()
