@@ -305,7 +305,7 @@ async def test_a_run_that_takes_too_long_is_an_outcome(
     client: AsyncOpenwopClient, host: ScriptedRuns
 ) -> None:
     """We chose it: with the state that it was seen in last; the others go on."""
-    found = await collect(client.fan_out([*specs(1, "open"), *specs(3)], timeout=1.0, concurrency=4))
+    found = await collect(client.fan_out([*specs(1, "open"), *specs(3)], timeout=3.0, concurrency=4))
     late = next(outcome for outcome in found if outcome.index == 0)
     assert isinstance(late.error, RunWaitTimeoutError)
     assert late.snapshot is not None

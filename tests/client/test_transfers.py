@@ -585,11 +585,11 @@ async def test_a_slow_download_that_moves_is_not_cut_off_and_silence_is(
 ) -> None:
     slow = (
         Head(200, (("Content-Length", "60"), ("Connection", "close"))),
-        Drip(bytes(60), size=10, interval_s=0.1),
+        Drip(bytes(60), size=10, interval_s=0.4),
         Close(),
     )
     server.on("GET", PATH, slow)
-    client = make_client(server, timeout=0.4, total_timeout=0.5, max_retries=0)
+    client = make_client(server, timeout=1.6, total_timeout=2.0, max_retries=0)
     assert await client.packs_test.tarball(NAME, VERSION).read() == bytes(60)
     server.on("GET", PATH, (Head(200, (("Content-Length", "60"),)), Body(b"1"), Stall()))
     with anyio.fail_after(10), pytest.raises(RequestTimeoutError):
