@@ -60,6 +60,21 @@ async def create(http: httpx.AsyncClient, workflow_id: str) -> str:
     return run_id
 
 
+async def test_the_program_keeps_its_runs_whatever_its_manners(tmp_path: Path) -> None:
+    """We chose it: a file, faults and a personality go together; the second program has the runs of the first."""
+    faults = tmp_path / "faults.json"
+    faults.write_text(
+        json.dumps([{"fault": "status", "status": 503, "operation": "getRun"}]), encoding="utf-8"
+    )
+    options = ("--db", str(tmp_path / "runs.sqlite"), "--faults", str(faults), "--personality", "older")
+    async with program(*options) as (_, url), httpx.AsyncClient(base_url=url, headers=KEY) as http:
+        run_id = await create(http, "openwop-approval")
+    async with program(*options) as (_, url), httpx.AsyncClient(base_url=url, headers=KEY) as http:
+        answers = [await http.get(f"/v1/runs/{run_id}") for _ in range(2)]
+        assert [answer.status_code for answer in answers] == [503, 200]
+        assert answers[1].json()["status"] == "waiting-approval"
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_the_program_serves_and_stops_at_once_with_streams_open(number: signal.Signals) -> None:
     """One line when it listens; on a signal, streams end properly, nothing on stderr, status 0."""
