@@ -90,5 +90,5 @@ def _length(given: Any) -> int | None:
     """How many there are; the ``len()`` of a wrapper, as of a progress bar, may not know what is inside."""
     try:
         return len(given) if isinstance(given, Sized) else None
-    except (TypeError, NotImplementedError):
+    except (TypeError, RuntimeError):  # of which what is not implemented is a kind
         return None
