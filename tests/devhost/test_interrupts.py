@@ -130,11 +130,13 @@ async def test_every_action_ends_the_wait(
         ("openwop-approval", "gate", {"action": "refine"}),
         ("openwop-approval", "gate", {"action": "refine", "refineFeedback": {"scope": "all"}}),
         ("openwop-approval", "gate", {"action": "accept", "decidedAt": 5}),
+        ("openwop-approval", "gate", {"decision": ["approved"]}),
         ("openwop-clarification", "ask", {}),
         ("openwop-clarification", "ask", {"answers": {"audience": "x"}}),
         ("openwop-clarification", "ask", {"answers": []}),
         ("openwop-clarification", "ask", {"answers": [{"id": "other", "answer": "x"}]}),
         ("openwop-clarification", "ask", {"answers": [{"id": "audience"}]}),
+        ("openwop-clarification", "ask", {"answers": [{"id": ["audience"], "answer": "x"}]}),
         ("openwop-clarification", "ask", {"answers": [{"id": "audience", "answer": ""}]}),
         ("openwop-external-event", "wait", {"payload": 1}),
         ("openwop-external-event", "wait", None),
@@ -425,6 +427,9 @@ async def test_a_token_is_minted_for_tests_over_the_wire(api: Api) -> None:
     assert minted.status_code == 201
     token = minted.json()["token"]
     assert (await api.http.get(f"/v1/interrupts/{token}")).status_code == 200
+    for never in (1e12, -1e18, 1e300):
+        body = {"runId": run_id, "nodeId": "gate", "expiresInS": never}
+        assert refusal(await api.http.post(url, json=body)) == (400, "validation_error")
     nothing = await api.http.post(url, json={"runId": run_id, "nodeId": "publish"})
     assert refusal(nothing) == (404, "interrupt_not_found")
     with pytest.raises(LookupError):

@@ -17,6 +17,8 @@ _RESUME_BODY: JsonObject = {
     "properties": {"resumeValue": {}},
     "additionalProperties": False,
 }
+_YEAR_S = 365 * 86_400
+"""How far off the expiry of a token may be; in the past, too: whoever tests wants tokens that have expired."""
 _TOKEN_BODY: JsonObject = {
     "type": "object",
     "required": ["runId", "nodeId"],
@@ -24,7 +26,7 @@ _TOKEN_BODY: JsonObject = {
         "runId": {"type": "string"},
         "nodeId": {"type": "string"},
         "intent": {"enum": ["resolve", "inspect"]},
-        "expiresInS": {"type": "number"},
+        "expiresInS": {"type": "number", "minimum": -_YEAR_S, "maximum": _YEAR_S},
     },
     "additionalProperties": False,
 }

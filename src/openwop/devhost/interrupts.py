@@ -295,13 +295,13 @@ def _checked_approval(data: JsonObject, value: Any, principal: str, now: str) ->
 def _from_legacy(value: JsonObject) -> JsonObject:
     """Read the older ``{decision, feedback}`` as the action that it means."""
     decision = value.get("decision")
-    if "action" in value or decision not in _LEGACY_DECISIONS:
+    if "action" in value or not (isinstance(decision, str) and decision in _LEGACY_DECISIONS):
         return value
     rest = {name: item for name, item in value.items() if name != "decision"}
     if decision == "rejected" and value.get("feedback"):
         refinement = {"scope": "whole", "text": str(value["feedback"])}
         return {**rest, "action": "refine", "refineFeedback": refinement}
-    return {**rest, "action": _LEGACY_DECISIONS[str(decision)]}
+    return {**rest, "action": _LEGACY_DECISIONS[decision]}
 
 
 def _checked_answers(data: JsonObject, value: Any) -> JsonObject:
@@ -314,12 +314,13 @@ def _checked_answers(data: JsonObject, value: Any) -> JsonObject:
     given: set[str] = set()
     for index, answer in enumerate(answers):
         place = f"resumeValue.answers[{index}]"
-        if not is_object(answer) or "answer" not in answer or answer.get("id") not in questions:
+        name = answer.get("id") if is_object(answer) else None
+        if not is_object(answer) or "answer" not in answer or not (isinstance(name, str) and name in questions):
             raise invalid("Each answer has the id of a question and an answer.", field=place)
-        schema = questions[answer["id"]].get("schema")
+        schema = questions[name].get("schema")
         if is_object(schema):
             _check(answer["answer"], schema, f"{place}.answer")
-        given.add(answer["id"])
+        given.add(name)
     missing = [name for name in questions if name not in given]
     if missing:
         raise invalid("Some questions have no answer.", field="resumeValue.answers", missing=missing)
