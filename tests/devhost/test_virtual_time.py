@@ -252,6 +252,17 @@ async def test_time_is_moved_over_the_wire_too(host: DevHost) -> None:
         assert refusal(answer) == (400, "validation_error")
 
 
+async def test_time_does_not_leave_the_calendar(host: DevHost, client: AsyncOpenwopClient) -> None:
+    """We chose it: what cannot be dated is refused before time moves, and the host goes on as before."""
+    with pytest.raises(ValueError, match="9998"):
+        await host.advance(days=4_000_000)
+    url = "/v1/host/sample/test/clock"
+    answers = [await host.http_client().post(url, json={"advanceMs": 10**12}) for _ in range(253)]
+    assert [answer.status_code for answer in answers] == [200] * 251 + [400] * 2
+    assert refusal(answers[-1]) == (400, "validation_error")
+    assert (await client.execute("conformance-noop")).status == "completed"
+
+
 async def test_what_never_comes_to_rest_is_named(
     clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

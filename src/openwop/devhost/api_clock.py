@@ -24,7 +24,10 @@ async def advance_clock(call: Call) -> Reply:
     clock = call.runtime.clock
     if not isinstance(clock, VirtualClock):
         raise invalid("This host's clock is the machine's, which cannot be moved.", field="advanceMs")
-    await clock.advance(milliseconds=call.body["advanceMs"])
+    try:
+        await clock.advance(milliseconds=call.body["advanceMs"])
+    except ValueError as error:
+        raise invalid(f"It cannot be that time: {error}.", field="advanceMs") from error
     return Reply(200, {"now": timestamp(clock.time())})
 
 

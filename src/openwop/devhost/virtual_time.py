@@ -26,6 +26,8 @@ from openwop.devhost.clock import Clock, Signal, SystemClock, sleep, wait_any
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_END = (datetime(9999, 1, 1, tzinfo=UTC) - _EPOCH) // _MICROSECOND
+"""As far as time goes: the calendar ends soon after, and what the host writes down then has to have a date."""
 _QUIET_ROUNDS = 10
 """How often in a row the loop has to be found with nothing to do: callbacks that are no tasks, and sockets of this very
 loop, need a few rounds to pass something on."""
@@ -188,7 +190,7 @@ class VirtualClock:
         What only breaks a silence, as a stream's keep-alive does, happens at most once between two such moments.
 
         Raises:
-            ValueError: Time does not go backwards.
+            ValueError: Time does not go backwards, nor beyond the calendar.
 
         Example::
 
@@ -200,6 +202,8 @@ class VirtualClock:
         async with self._moving:
             await self.settle()
             end = self._now + span // _MICROSECOND
+            if end > _END:
+                raise ValueError("time does not go on beyond the year 9998")
             while (due := self._eager.first()) is not None and due[0] <= end:
                 await self._move_to(due[0])
             await self._move_to(end)
