@@ -116,6 +116,11 @@ def test_where_two_files_define_the_same_workflow_the_later_one_counts(tmp_path:
         ("a.json", "{}", r"a\.json: workflow None: .+"),
         ("a.py", "x = 1\nx.y", r"a\.py, line 2: AttributeError: .+"),
         ("a.py", "x = 1\n\ndef", r"a\.py, line 3: SyntaxError: invalid syntax"),
+        (
+            "a.py",
+            "class Odd(Exception):\n    def __str__(self):\n        raise ValueError\nraise Odd",
+            r"a\.py, line 4: Odd: \(no text\)",
+        ),
         ("a.py", "raise SystemExit(3)", r"a\.py, line 1: SystemExit: 3"),
         ("a.py", "x = 1", r"a\.py: it has no openwop\.devhost\.Workflows\(\) .+"),
         (

@@ -315,7 +315,11 @@ def _checked_answers(data: JsonObject, value: Any) -> JsonObject:
     for index, answer in enumerate(answers):
         place = f"resumeValue.answers[{index}]"
         name = answer.get("id") if is_object(answer) else None
-        if not is_object(answer) or "answer" not in answer or not (isinstance(name, str) and name in questions):
+        if (
+            not is_object(answer)
+            or "answer" not in answer
+            or not (isinstance(name, str) and name in questions)
+        ):
             raise invalid("Each answer has the id of a question and an answer.", field=place)
         schema = questions[name].get("schema")
         if is_object(schema):

@@ -219,6 +219,9 @@ def _what_broke(path: Path, error: BaseException) -> str:
         frames = extract_tb(error.__traceback__)
         line = next((frame.lineno for frame in reversed(frames) if frame.filename == str(path)), None)
     place = "" if line is None else f", line {line}"
-    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    try:
+        text = error.msg if isinstance(error, SyntaxError) else str(error)
+    except Exception:  # noqa: BLE001 - the exception of the file cannot even say what it is
+        text = "(no text)"
     kind = "" if isinstance(error, WorkflowDefinitionError) else f"{type(error).__name__}: "
     return f"{path}{place}: {kind}{text}"
