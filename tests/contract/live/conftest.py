@@ -24,6 +24,11 @@ OWN_HOSTS: dict[str, tuple[str, ...]] = {
 EVALUATION = {"agentId": "openwop.samples.reviewer", "evalSuiteRef": "openwop.samples.evals.reviewer"}
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse what is wrong with the options and variables before anything is collected, and in one line."""
+    foreign_host(config)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Try each test on each host."""
     if "live_host" in metafunc.fixturenames:

@@ -151,6 +151,23 @@ def test_a_settings_file_with_a_mistake_is_refused(
         foreign_host(pytestconfig)
 
 
+@pytest.mark.asyncio
+async def test_a_mistake_of_the_call_is_told_in_a_line() -> None:
+    """We chose it: whoever has forgotten the key reads just that, and no traceback of pytest's."""
+    environment = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+    environment["OPENWOP_CONTRACT_BASE_URL"] = "https://host.example"
+    target = str(Path(test_operations.__file__).relative_to(ROOT))
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", target,
+        cwd=ROOT, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    output, _ = await child.communicate()
+    assert child.returncode == pytest.ExitCode.USAGE_ERROR
+    assert output.decode().strip() == (
+        "ERROR: the contract tests have a host and no key for it: set OPENWOP_CONTRACT_API_KEY"
+    )
+
+
 # -- whole runs, against hosts that are not the usual one ----------------------------------------------------------
 
 
