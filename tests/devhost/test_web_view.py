@@ -179,6 +179,18 @@ async def test_the_list_has_an_end(shown: DevHost, monkeypatch: pytest.MonkeyPat
     assert body["more"] is True
 
 
+async def test_the_list_has_what_a_host_before_this_one_has_kept(tmp_path: Path) -> None:
+    """We chose it: runs that were over when the host stopped are in its file, and are shown like the others."""
+    async with DevHost(db=tmp_path / "runs.sqlite") as before:
+        api = Api(before, before.http_client())
+        kept = [await api.start("openwop-approval"), await api.start("conformance-noop")]
+        await finished(before, kept[1])
+    async with DevHost(db=tmp_path / "runs.sqlite", web_view=True) as host:
+        new = await Api(host, host.http_client()).start("conformance-noop")
+        listed = (await host.http_client().get("/_dev/runs", headers=LOCAL)).json()["runs"]
+    assert [run["runId"] for run in listed] == [new, kept[1], kept[0]]
+
+
 async def test_scripted_faults_are_not_spent_on_the_page(shown: DevHost) -> None:
     """We chose it: a page that is open in some browser changes no test of a program."""
     http = shown.http_client(headers=LOCAL)

@@ -182,6 +182,7 @@ class Runtime:
         runs = [
             run for run_id in self.store.runs.unfinished() if (run := self.controller(run_id)) is not None
         ]
+        self.opened.extend(self.store.runs.newest(MAX_OPENED))
         for run in runs:
             self._admit(run)
         for run in runs:
@@ -294,12 +295,12 @@ class Runtime:
         self.store.runs.create(record)
         run = RunController(self, record)
         self._admit(run)
+        self.opened.append(record.run_id)
         return run
 
     def _admit(self, run: RunController) -> None:
         record = run.record
         self._runs[record.run_id] = self._known[record.run_id] = run
-        self.opened.append(record.run_id)
         if record.scope_id is not None:
             self._active.setdefault((record.tenant, record.scope_id), []).append(record.run_id)
 

@@ -177,6 +177,10 @@ class RunIO(Protocol):
         """Return the ids of the runs that are not over, in the order in which they were created."""
         ...
 
+    def newest(self, limit: int) -> list[str]:
+        """Return the ids of the runs that were created last, at most so many, in that order."""
+        ...
+
     def count(self) -> int:
         """Return how many runs there are."""
         ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from openwop.devhost.json_values import JsonObject
@@ -148,6 +149,10 @@ class MemoryRuns:
     def unfinished(self) -> list[str]:
         """Return the runs that are not over."""
         return list(self._unfinished)
+
+    def newest(self, limit: int) -> list[str]:
+        """Return the runs that were created last."""
+        return list(islice(reversed(self._records), limit))[::-1]
 
     def count(self) -> int:
         """Return how many runs there are."""

@@ -221,6 +221,11 @@ class SqliteRuns:
             row[0] for row in self._file.rows("SELECT run_id FROM runs WHERE finished = 0 ORDER BY number")
         ]
 
+    def newest(self, limit: int) -> list[str]:
+        """Return the runs that were created last."""
+        rows = self._file.rows("SELECT run_id FROM runs ORDER BY number DESC LIMIT ?", (limit,))
+        return [row[0] for row in rows][::-1]
+
     def count(self) -> int:
         """Return how many runs there are."""
         number: int = self._file.row("SELECT count(*) FROM runs")[0]

@@ -308,6 +308,7 @@ class StoreChecks:
         _same((store.runs.unfinished(), store.runs.count()), (["c", "a", "b"], 3), "the runs")
         store.runs.finish("a")
         _same((store.runs.unfinished(), store.runs.count()), (["c", "b"], 3), "the runs, one of them over")
+        _same((store.runs.newest(2), store.runs.newest(9)), (["a", "b"], ["c", "a", "b"]), "the newest runs")
         store.close()
 
     def test_documents_are_kept_by_kind_and_key(self) -> None:
@@ -348,6 +349,7 @@ class StoreChecks:
         (event,) = store.events.append_atomic("r", told(2), NOW)
         _same(event.sequence, 2, "the next sequence")
         _same((store.runs.unfinished(), store.runs.read("s")), (["r"], a_record("s")), "the runs")
+        _same(store.runs.newest(9), ["r", "s"], "the newest runs")
         _same(store.suspensions.query(), [open_one], "the pending questions")
         _same(store.suspensions.resolve(settled.suspension_id, REJECTED, LATER), False, "settling it again")
         _same(store.suspensions.resolve(open_one.suspension_id, RESUMED, LATER), True, "settling the other")
