@@ -277,9 +277,16 @@ class RunController(RunLog):
     # -- what nodes may use (see context.RunAccess) --------------------------------------------
 
     async def gate(self) -> None:
-        """Wait while the run is paused."""
-        while self.state.status == "paused":
-            await wait_any([self.changed], self.clock)
+        """Wait while the run is paused; when the host closes, nothing of a node comes through any more.
+
+        A node that cleans up after its cancellation would otherwise leave traces of it in the log, which the next host
+        takes for the node's work.
+        """
+        closing = self._host.closing
+        while self.state.status == "paused" and not closing.latched:
+            await wait_any([self.changed, closing], self.clock)
+        if closing.latched:
+            raise asyncio.CancelledError
 
     async def answer(self, interrupt_id: str) -> Any:
         """Wait for the answer to a question; fail when it has a time limit that runs out."""
