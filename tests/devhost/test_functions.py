@@ -367,6 +367,18 @@ async def test_a_cancel_of_the_run_cancels_the_function(host: DevHost, api: Api)
     assert (await api.types(run_id))[-1] == "run.cancelled"
 
 
+async def test_details_that_are_no_json_fail_the_run_where_they_are_given(host: DevHost, api: Api) -> None:
+    """We chose it: a failure that cannot be written would leave the run running."""
+
+    @host.workflow("unspeakable")
+    async def unspeakable(ctx: WorkflowContext) -> None:
+        raise WorkflowFailure("acme_failed", "It failed.", details={"why": object()})
+
+    error = (await api.execute("unspeakable"))["error"]
+    assert error["code"] == "workflow_error"
+    assert "details is not JSON" in error["message"]
+
+
 async def test_a_run_that_is_over_starts_and_asks_nothing_any_more(host: DevHost, api: Api) -> None:
     """We chose it: nobody would ever end such a child, or answer such a question."""
     refused: list[str] = []

@@ -24,6 +24,7 @@ from openwop.devhost import (
     WorkflowContext,
     WorkflowDefinitionError,
     WorkflowFailure,
+    store_sqlite,
 )
 from openwop.devhost.breaker import FAILURES_TO_OPEN
 from openwop.devhost.builder import node, workflow
@@ -160,6 +161,33 @@ async def test_a_function_that_is_gone_fails_the_run_and_those_that_are_over_sta
         assert "the Python function of the workflow travel" in (snapshot.error.message or "")
         assert (await client.get_run_handle(done.id).snapshot()).status == "completed"
     assert len(calls) == 2
+
+
+async def test_what_is_too_large_to_be_kept_fails_its_node_or_its_run(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """We chose it: a run whose end cannot be written would never end."""
+    monkeypatch.setattr(store_sqlite, "MAX_VALUE_BYTES", 2000)
+
+    def prepare(host: DevHost) -> None:
+        @host.workflow("much")
+        async def much(ctx: WorkflowContext) -> str:
+            return "x" * 3000
+
+        value = {"type": "variable", "variableName": "value"}
+        leaves = [node(name, "core.identity", inputs={"value": value}) for name in ("one", "two")]
+        variables = [{"name": "value", "type": "string", "required": True}]
+        host.add_workflow(workflow("much-together", nodes=leaves, variables=variables))
+
+    async with host_on(path, prepare) as (host, client):
+        for workflow_id, failed_node in (("much", "main"), ("much-together", None)):
+            run = await client.start(workflow_id, inputs={"value": "x" * 1200})
+            await host.advance()
+            snapshot = await run.result(check=False)
+            assert snapshot.error is not None, snapshot
+            assert snapshot.error.code == "output_not_kept"
+            assert "are more than the 2000 that one value may have" in (snapshot.error.message or "")
+            assert host.run(run.id).read(0)[-1].payload.get("failedNodeId") == failed_node
 
 
 async def tells(ctx: WorkflowContext) -> None:
