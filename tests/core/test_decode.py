@@ -43,6 +43,17 @@ def test_a_bare_array_is_read_into_a_list_of_models() -> None:
     assert caught.value.field == "0.runId"
 
 
+def test_half_of_a_surrogate_pair_costs_one_character() -> None:
+    """We chose it: a host that cuts a text within an emoji writes one, and the rest of its answer is as good as any."""
+    body = rb'{"runId":"r","workflowId":"w","status":"failed","error":{"code":"x","message":"\uD83D\ude00 \uD83D"}}'
+    (listed,) = decode_success(list[RunSnapshot], "listRuns", Answer(200, {}, b"[" + body + b"]"))
+    for snapshot in (decode_success(RunSnapshot, "getRun", Answer(200, {}, body)), listed):
+        assert snapshot.error is not None
+        assert snapshot.error.message == "\U0001f600 \ufffd"
+    with pytest.raises(ResponseDecodeError, match="Invalid JSON"):
+        decode_success(RunSnapshot, "getRun", Answer(200, {}, rb'{"runId":"\ud83d"'))
+
+
 def test_an_answer_without_a_document_is_not_read_as_one() -> None:
     """An operation that promises no body may get any, and one that promises bytes gets them as they are."""
     assert decode_success(type(None), "deleteThing", Answer(204, {}, b"")) is None

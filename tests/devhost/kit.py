@@ -43,6 +43,11 @@ class ManualClock:
         self._scheduled.notify()
         return timer
 
+    @property
+    def due(self) -> int:
+        """How many timers have been neither given back nor called."""
+        return sum(not timer.cancelled for _, _, timer in self._timers)
+
     async def armed(self, delay_s: float) -> None:
         """Wait until somebody waits for exactly this long."""
         async with asyncio.timeout(PATIENCE):

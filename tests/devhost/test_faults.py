@@ -538,6 +538,9 @@ async def test_faults_may_be_put_together(host: DevHost, client: AsyncOpenwopCli
         ({"fault": "drop", "times": 0}, "times is a number of requests"),
         ({"fault": "drop", "skip": -1}, "skip is a number of requests"),
         ({"fault": "drop", "operation": "streamRun"}, "there is no operation 'streamRun'"),
+        ({"fault": "drop", "operation": 3}, "operation is a string"),
+        ({"fault": "drop", "method": 3}, "method is a string"),
+        ({"fault": "drop", "path": ["/v1/runs"]}, "path is a string"),
     ],
 )
 async def test_a_fault_that_is_none_is_refused(host: DevHost, fault: dict[str, Any], message: str) -> None:
@@ -545,6 +548,13 @@ async def test_a_fault_that_is_none_is_refused(host: DevHost, fault: dict[str, A
     with pytest.raises(ValueError, match=message):
         host.faults.load([{"fault": "bom"}, fault])
     assert len(host.faults) == 0
+
+
+@pytest.mark.parametrize("name", ["brand-new", 3, ["older"]])
+async def test_a_personality_that_is_none_is_refused(host: DevHost, name: Any) -> None:
+    """We chose it: whatever a marker or a file may say."""
+    with pytest.raises(ValueError, match="there is no personality"):
+        host.faults.personality(name)
 
 
 async def test_settings_are_for_effects_that_are_given_by_name(host: DevHost) -> None:

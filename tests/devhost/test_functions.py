@@ -367,6 +367,44 @@ async def test_a_cancel_of_the_run_cancels_the_function(host: DevHost, api: Api)
     assert (await api.types(run_id))[-1] == "run.cancelled"
 
 
+async def test_details_that_are_no_json_fail_the_run_where_they_are_given(host: DevHost, api: Api) -> None:
+    """We chose it: a failure that cannot be written would leave the run running."""
+
+    @host.workflow("unspeakable")
+    async def unspeakable(ctx: WorkflowContext) -> None:
+        raise WorkflowFailure("acme_failed", "It failed.", details={"why": object()})
+
+    error = (await api.execute("unspeakable"))["error"]
+    assert error["code"] == "workflow_error"
+    assert "details is not JSON" in error["message"]
+
+
+async def test_a_run_that_is_over_starts_and_asks_nothing_any_more(host: DevHost, api: Api) -> None:
+    """We chose it: nobody would ever end such a child, or answer such a question."""
+    refused: list[str] = []
+    cleaned = asyncio.Event()
+
+    @host.workflow("untidy")
+    async def untidy(ctx: WorkflowContext) -> None:
+        try:
+            await ctx.interrupt("approval")
+        finally:
+            for late in (ctx.call("conformance-noop"), ctx.interrupt("approval")):
+                with pytest.raises(WorkflowFailure) as caught:
+                    await late
+                refused.append(caught.value.code)
+            cleaned.set()
+
+    run_id = await api.start("untidy")
+    await api.status(run_id, "waiting-approval")
+    async with asyncio.timeout(PATIENCE):
+        assert (await api.http.post(f"/v1/runs/{run_id}/cancel", json={})).status_code == 200
+        await cleaned.wait()
+    assert refused == ["run_over", "run_over"]
+    assert (await api.types(run_id))[-1] == "run.cancelled"
+    assert host.runtime.store.runs.count() == 1
+
+
 async def test_a_branch_tells_nothing_twice_and_finds_its_children_again(host: DevHost, api: Api) -> None:
     """We chose it: a branch from the middle calls the function again, and what was told before stays told once."""
     calls: list[int] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,9 +14,18 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from devhost.kit import PATIENCE, crashed, crashes_everywhere, refusal
+from devhost.kit import PATIENCE, ManualClock, crashed, crashes_everywhere, refusal
 from openwop import AsyncOpenwopClient, ConflictError, GoneError, NotFoundError
-from openwop.devhost import ApiKey, DevHost, HostError, VirtualClock, WorkflowContext, WorkflowDefinitionError
+from openwop.devhost import (
+    ApiKey,
+    DevHost,
+    HostError,
+    VirtualClock,
+    WorkflowContext,
+    WorkflowDefinitionError,
+    WorkflowFailure,
+    store_sqlite,
+)
 from openwop.devhost.breaker import FAILURES_TO_OPEN
 from openwop.devhost.builder import node, workflow
 from openwop.devhost.store import PENDING, RESUMED, TIMED_OUT, PendingDoc
@@ -152,6 +161,110 @@ async def test_a_function_that_is_gone_fails_the_run_and_those_that_are_over_sta
         assert "the Python function of the workflow travel" in (snapshot.error.message or "")
         assert (await client.get_run_handle(done.id).snapshot()).status == "completed"
     assert len(calls) == 2
+
+
+async def test_what_is_too_large_to_be_kept_fails_its_node_or_its_run(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """We chose it: a run whose end cannot be written would never end."""
+    monkeypatch.setattr(store_sqlite, "MAX_VALUE_BYTES", 2000)
+
+    def prepare(host: DevHost) -> None:
+        @host.workflow("much")
+        async def much(ctx: WorkflowContext) -> str:
+            return "x" * 3000
+
+        value = {"type": "variable", "variableName": "value"}
+        leaves = [node(name, "core.identity", inputs={"value": value}) for name in ("one", "two")]
+        variables = [{"name": "value", "type": "string", "required": True}]
+        host.add_workflow(workflow("much-together", nodes=leaves, variables=variables))
+
+    async with host_on(path, prepare) as (host, client):
+        for workflow_id, failed_node in (("much", "main"), ("much-together", None)):
+            run = await client.start(workflow_id, inputs={"value": "x" * 1200})
+            await host.advance()
+            snapshot = await run.result(check=False)
+            assert snapshot.error is not None, snapshot
+            assert snapshot.error.code == "output_not_kept"
+            assert "are more than the 2000 that one value may have" in (snapshot.error.message or "")
+            assert host.run(run.id).read(0)[-1].payload.get("failedNodeId") == failed_node
+
+
+async def tells(ctx: WorkflowContext) -> None:
+    await ctx.emit("acme.cleaned")
+
+
+async def calls_another(ctx: WorkflowContext) -> None:
+    await ctx.call("openwop-approval")
+
+
+async def asks(ctx: WorkflowContext) -> None:
+    await ctx.interrupt("clarification")
+
+
+async def sleeps(ctx: WorkflowContext) -> None:
+    await ctx.sleep(86_400)
+
+
+async def fails(ctx: WorkflowContext) -> None:
+    raise WorkflowFailure("acme_cancelled", "Somebody has cancelled this.")
+
+
+async def goes_on(ctx: WorkflowContext) -> None:
+    pass
+
+
+@pytest.mark.parametrize("clean_up", [tells, calls_another, asks, sleeps, fails, goes_on])
+async def test_what_a_function_does_while_its_host_closes_leaves_no_trace(
+    path: Path, clean_up: Callable[[WorkflowContext], Awaitable[None]]
+) -> None:
+    """A host that was closed comes back as one that was killed does: its log has nothing of the cancelled function.
+
+    And it does close, whatever the function waits for meanwhile.
+    """
+
+    def prepare(host: DevHost) -> None:
+        @host.workflow("careful")
+        async def careful(ctx: WorkflowContext) -> dict[str, object]:
+            await ctx.emit("acme.begun")
+            try:
+                return dict(await ctx.interrupt("approval"))
+            except asyncio.CancelledError:
+                await clean_up(ctx)
+                return {"action": "given up"}
+
+    async with host_on(path, prepare) as (host, client):
+        run = await client.start("careful")
+        await host.advance()
+        before = await types(client, run.id)
+    async with host_on(path, prepare) as (host, client):
+        assert host.runs_taken_up == 1
+        await host.advance()
+        assert await types(client, run.id) == before
+        again = client.get_run_handle(run.id)
+        await again.approve()
+        outputs = (await again.result()).outputs
+        assert outputs is not None
+        assert outputs["action"] == "accept"
+
+
+async def test_a_child_that_ends_with_its_parent_is_not_gone_on_with(path: Path) -> None:
+    """We chose it: a run that is over holds nothing, such as a timer for its limit, until it is forgotten."""
+
+    def prepare(host: DevHost) -> None:
+        @host.workflow("parent")
+        async def parent(ctx: WorkflowContext) -> None:
+            await ctx.call("openwop-approval")
+
+    async with host_on(path, prepare) as (host, client):
+        await client.start("parent")
+        await host.advance()
+    clock = ManualClock()
+    clock.now = START.timestamp()
+    async with host_on(path, clock=clock) as (host, client):
+        assert host.runs_taken_up == 2
+        assert host.runtime.store.runs.unfinished() == []
+        assert clock.due == 0
 
 
 # -- questions ----------------------------------------------------------------------------------------

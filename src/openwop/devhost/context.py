@@ -44,7 +44,7 @@ class RunAccess(Protocol):
         """Add events to the log."""
 
     async def gate(self) -> None:
-        """Wait while the run is paused."""
+        """Wait while the run is paused; a closing host cancels whoever comes here."""
 
     async def answer(self, interrupt_id: str) -> Any:
         """Wait for the answer to a question that has been announced."""
@@ -160,13 +160,23 @@ class NodeContext:
             answer = known.resume_value
             await self.emit(*resolution(known, answer, self.state.record.principal, known.requested_at))
         else:
-            await self._run.gate()
+            await self._may_begin()
             self._run.append(announcement(self.node.id, interrupt_id, payload, known))
             answer = await self._run.answer(interrupt_id)
         drafts = told(self.state, self.node.id, kind, data, answer, self._run.clock.time())
         if drafts:
             await self.emit(*drafts)
         return answer
+
+    async def _may_begin(self) -> None:
+        """Wait while the run is paused; refuse what nobody would ever end, because the run is over.
+
+        Raises:
+            NodeFailure: ``run_over``; only a cancelled node that still cleans up gets there.
+        """
+        await self._run.gate()
+        if self.state.terminal:
+            raise NodeFailure("run_over", "The run is over: nothing is asked and started in it any more.")
 
     async def child(self, workflow_id: str, inputs: JsonObject, *, wait: bool) -> RunState:
         """Start a child run and, with ``wait``, stay until it has ended.
@@ -175,7 +185,7 @@ class NodeContext:
         """
         index = self._called
         self._called += 1
-        await self._run.gate()
+        await self._may_begin()
         child = self._run.child(self.node.id, index, workflow_id, inputs)
         if wait:
             await wait_any([child.finished], self._run.clock)

@@ -47,9 +47,12 @@ class WorkflowFailure(NodeFailure):
     Args:
         code: The machine-readable code of the run's error.
         message: A sentence for people.
-        details: Facts beside the code.
+        details: Facts beside the code, which have to be JSON.
         retryable: Whether trying again may help. A workflow with ``settings={"maxRetries": …}`` is tried again
             unless this is false.
+
+    Raises:
+        ValueError: It could not be told in the run's log.
     """
 
     def __init__(
@@ -60,9 +63,8 @@ class WorkflowFailure(NodeFailure):
         details: Mapping[str, Any] | None = None,
         retryable: bool | None = None,
     ) -> None:
-        super().__init__(
-            code, message, details=None if details is None else dict(details), retryable=retryable
-        )
+        facts = None if details is None else _json(details, "details")
+        super().__init__(code, message, details=facts, retryable=retryable)
 
 
 class WorkflowContext:

@@ -250,7 +250,11 @@ class RunController(RunLog):
                 self._fail(failure[1], failure[0])
             else:
                 payload = {"outputs": run_outputs(self.state), "durationMs": self._elapsed_ms()}
-                self.append([Draft("run.completed", payload)])
+                try:
+                    self.append([Draft("run.completed", payload)])
+                except ValueError as error:  # each node's could be kept, and all of them together cannot
+                    message = f"The run's outputs: {error}."
+                    self._fail({"code": "output_not_kept", "message": message}, None)
         self._pause_if_drained()
 
     # -- one node -----------------------------------------------------------------------------
@@ -259,10 +263,14 @@ class RunController(RunLog):
         outcome, attempts = await execute(self, node)
         await self.gate()
         self._tasks.pop(node.id, None)
+        if not isinstance(outcome, NodeFailure):
+            try:
+                self.append(outcome)
+            except ValueError as error:  # nothing of it is in the log
+                outcome = NodeFailure("output_not_kept", f"Node {node.id}: {error}.", retryable=False)
         if isinstance(outcome, NodeFailure):
             self._advance(self._node_failed(node.id, outcome, attempts))
         else:
-            self.append(outcome)
             self._advance(successors(self.record.workflow, node.id))
 
     def _node_failed(self, node_id: str, failure: NodeFailure, attempts: int) -> list[str]:
@@ -277,9 +285,16 @@ class RunController(RunLog):
     # -- what nodes may use (see context.RunAccess) --------------------------------------------
 
     async def gate(self) -> None:
-        """Wait while the run is paused."""
-        while self.state.status == "paused":
-            await wait_any([self.changed], self.clock)
+        """Wait while the run is paused; when the host closes, nothing of a node comes through any more.
+
+        A node that cleans up after its cancellation would otherwise leave traces of it in the log, which the next host
+        takes for the node's work.
+        """
+        closing = self._host.closing
+        while self.state.status == "paused" and not closing.latched:
+            await wait_any([self.changed, closing], self.clock)
+        if closing.latched:
+            raise asyncio.CancelledError
 
     async def answer(self, interrupt_id: str) -> Any:
         """Wait for the answer to a question; fail when it has a time limit that runs out."""

@@ -37,6 +37,8 @@ KEPT_RUNS = 1000
 """How many finished runs are kept at hand; the others are read again when somebody asks for one."""
 MAX_OPENED = 1000
 DEFAULT_TOKEN_LIFETIME_S = 1800.0
+CANCEL_SECONDS = 1.0
+"""After how long a task that was cancelled and has not ended is cancelled once more, while the host closes."""
 
 
 def new_run_id() -> str:
@@ -152,10 +154,11 @@ class Runtime:
             tasks = list(self._tasks)
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            # A task that had ended already may not have told us yet, and from Python 3.12 on `gather` does not let it:
-            # with nothing to wait for, it lets nobody else have a turn.
-            self._tasks.difference_update(tasks)
+            # Once is not enough for a workflow function that waits again while it cleans up.
+            ended, _ = await asyncio.wait(tasks, timeout=CANCEL_SECONDS)
+            # A task that had ended already may not have told us yet, and `wait` does not let it: with nothing to wait
+            # for, it lets nobody else have a turn.
+            self._tasks.difference_update(ended)
         for run in self._runs.values():
             run.abandon()
 
@@ -186,7 +189,8 @@ class Runtime:
         for run in runs:
             self._admit(run)
         for run in runs:
-            run.take_up()
+            if not run.state.terminal:  # a child may have ended with its parent, just now
+                run.take_up()
         return len(runs)
 
     def visible_run(self, run_id: str, key: ApiKey) -> RunController:

@@ -150,6 +150,9 @@ class Fault:
     _passed: int = field(default=0, init=False, repr=False)
 
     def __post_init__(self) -> None:
+        for name in ("operation", "method", "path"):
+            if not isinstance(getattr(self, name), str | None):
+                raise ValueError(f"{name} is a string")
         if self.times != "always" and (type(self.times) is not int or self.times < 1):
             raise ValueError('times is a number of requests, at least 1, or "always"')
         if type(self.skip) is not int or self.skip < 0:
@@ -236,10 +239,10 @@ class Faults:
             effect = _effect(effect, settings)
         elif settings:
             raise ValueError(f"{', '.join(settings)}: settings are for an effect that is given by its name")
-        if operation is not None and not any(fnmatchcase(name, operation) for name in self._operations):
-            raise ValueError(f"there is no operation {operation!r}{_like(operation, self._operations)}")
         usual: Times = "always" if effect.always else 1
         fault = Fault(effect, operation, method, path, usual if times is None else times, skip)
+        if operation is not None and not any(fnmatchcase(name, operation) for name in self._operations):
+            raise ValueError(f"there is no operation {operation!r}{_like(operation, self._operations)}")
         self._faults.append(fault)
         return fault
 
@@ -273,7 +276,7 @@ class Faults:
         Raises:
             ValueError: There is no such personality.
         """
-        if name not in PERSONALITIES:
+        if name not in tuple(PERSONALITIES):  # whatever it is: a marker or a file may say anything
             raise ValueError(
                 f"there is no personality {name!r}; there are {', '.join(sorted(PERSONALITIES))}"
             )

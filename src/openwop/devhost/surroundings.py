@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from openwop.devhost.clock import Clock
+from openwop.devhost.clock import Clock, Signal
 from openwop.devhost.json_values import JsonObject
 from openwop.devhost.records import LoggedEvent, RunRecord
 from openwop.devhost.store import Store
@@ -19,6 +19,7 @@ class Surroundings(Protocol):
     """The host, as its runs see it."""
 
     clock: Clock
+    closing: Signal
     store: Store
     functions: dict[str, Callable[[Any], Awaitable[Any]]]
 

@@ -208,7 +208,25 @@ def load(model: type[ModelT], content: bytes) -> ModelT:
     try:
         return model.model_validate_json(content)
     except ValidationError as error:
-        raise mismatch(error) from None
+        mended = _without_halves(content)
+        if mended is None:
+            raise mismatch(error) from None
+    return load(model, mended)
+
+
+def _without_halves(content: bytes) -> bytes | None:
+    """JSON text with U+FFFD for each half of a surrogate pair, or ``None`` when there is none to mend.
+
+    A host that cuts a text in the middle of an emoji writes such a half. It is JSON, and pydantic refuses it.
+    """
+    if rb"\ud" not in content.lower():
+        return None
+    try:
+        text = json.dumps(parse_json(content), ensure_ascii=False)
+    except (ModelMismatch, RecursionError):
+        return None
+    whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return None if whole == text else whole.encode()
 
 
 def load_list(model: type[ModelT], content: bytes) -> list[ModelT]:
@@ -221,6 +239,9 @@ def load_list(model: type[ModelT], content: bytes) -> list[ModelT]:
     try:
         return cast("list[ModelT]", _list_reader(model).validate_json(content) or [])
     except ValidationError as error:
+        mended = _without_halves(content)
+        if mended is not None:
+            return load_list(model, mended)
         inner = _only_list_in(content)
         if inner is None:
             raise mismatch(error) from None
