@@ -179,7 +179,9 @@ class FanOutWork:
     # -- one spec ---------------------------------------------------------------------------------------------
 
     async def _one(self, index: int, spec: RunSpec) -> None:
-        outcome = await self._outcome(index, spec)
+        self._take(await self._outcome(index, spec))  # not kept here, where the traceback of its error may lead to
+
+    def _take(self, outcome: RunOutcome) -> None:
         self.progress._count(_end_of(outcome))
         if outcome.run_id is not None:
             self._refusing_since = None
