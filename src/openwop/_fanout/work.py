@@ -179,7 +179,8 @@ class FanOutWork:
     # -- one spec ---------------------------------------------------------------------------------------------
 
     async def _one(self, index: int, spec: RunSpec) -> None:
-        self._take(await self._outcome(index, spec))  # not kept here, where the traceback of its error may lead to
+        # No variable for the outcome: the traceback of its error may lead to this frame, and would make a cycle.
+        self._take(await self._outcome(index, spec))
 
     def _take(self, outcome: RunOutcome) -> None:
         self.progress._count(_end_of(outcome))
