@@ -19,12 +19,21 @@ from openwop.errors import (
     RunWaitTimeoutError,
 )
 from openwop.models.base import JsonObject, ModelMismatch, RequestModel, check
-from openwop.models.interrupts import ApprovalData, ApprovalDecision, Interrupt, RefineFeedback
+from openwop.models.interrupts import (
+    ApprovalData,
+    ApprovalDecision,
+    ConversationExchangeData,
+    Interrupt,
+    RefineFeedback,
+)
+from openwop.models.json_schema import violations
 from openwop.models.runs import RunSnapshot
 
 __all__ = [
     "already_handled",
     "approval_answer",
+    "checked_answer",
+    "checked_for",
     "choose_interrupt",
     "clarification_answer",
     "completed_answer",
@@ -106,14 +115,53 @@ def choose_interrupt(pending: Sequence[Interrupt], kind: str | None, action: str
         raise RequestValidationError(
             "node_id", f"{count} {kind or 'interrupt'} is pending, so name the node; pending: {names}"
         )
-    chosen = fitting[0]
-    data = chosen.data
+    _check_action(fitting[0], action)
+    return fitting[0]
+
+
+def checked_for(interrupt: Interrupt, kind: str, action: str | None = None) -> None:
+    """Raise :class:`RequestValidationError` unless ``interrupt`` is of ``kind`` and offers ``action``."""
+    if interrupt.kind != kind:
+        raise RequestValidationError(
+            "kind", f"node {interrupt.node_id} waits with a question of kind {interrupt.kind!r}, not {kind!r}"
+        )
+    _check_action(interrupt, action)
+
+
+def _check_action(interrupt: Interrupt, action: str | None) -> None:
+    data = interrupt.data
     if action is not None and isinstance(data, ApprovalData) and data.actions and not data.offers(action):
         raise RequestValidationError(
             "action",
-            f"{action!r} is not offered by node {chosen.node_id}; it offers: {', '.join(data.actions)}",
+            f"{action!r} is not offered by node {interrupt.node_id}; it offers: {', '.join(data.actions)}",
         )
-    return chosen
+
+
+def checked_answer(interrupt: Interrupt, value: Any) -> None:
+    """Raise :class:`RequestValidationError` for an answer that the question's own schema refuses.
+
+    Patterns are left to the host: theirs are in another dialect, and some take for ever.  So is a schema that is none.
+    """
+    data = interrupt.data
+    outcome = data.outcome_schema if isinstance(data, ConversationExchangeData) else None
+    for schema in (interrupt.resume_schema, outcome):
+        if schema is None:
+            continue
+        try:
+            violation = next(violations(value, _without_patterns(schema)), None)
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
+            continue  # not a schema: only the host knows what it means
+        if violation is not None:
+            raise RequestValidationError(f"answer.{violation.path}".rstrip("."), violation.rule)
+
+
+def _without_patterns(schema: Any) -> Any:
+    if isinstance(schema, Mapping):
+        members = cast("Mapping[str, Any]", schema)
+        return {name: _without_patterns(member) for name, member in members.items() if name != "pattern"}
+    if isinstance(schema, list):
+        return [_without_patterns(item) for item in cast("list[Any]", schema)]
+    return schema
 
 
 def completed_answer(interrupt: Interrupt, answer: Any, *, now: datetime) -> Any:

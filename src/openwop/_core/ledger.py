@@ -14,7 +14,7 @@ from openwop.models.events import RunEvent
 from openwop.models.interrupts import INTERRUPT_KINDS, Interrupt, read_interrupt_data
 from openwop.models.runs import RunSnapshot
 
-__all__ = ["InterruptLedger", "interrupt_kind_of_status", "is_request", "is_waiting"]
+__all__ = ["InterruptLedger", "interrupt_kind_of_status", "is_request", "is_resolution", "is_waiting"]
 
 _REQUESTS = {
     "interrupt.requested": None,
@@ -53,6 +53,11 @@ def is_request(event_type: str) -> bool:
     return event_type in _REQUESTS
 
 
+def is_resolution(event_type: str) -> bool:
+    """Whether an event of this type may say that a node waits no longer."""
+    return event_type in _RESOLUTIONS
+
+
 def is_waiting(status: str) -> bool:
     """Whether a run with this status waits for an answer."""
     return status in _KIND_OF_STATUS
@@ -71,6 +76,11 @@ class InterruptLedger:
         self._open: dict[str, Interrupt] = {}
         self._announced: set[str] = set()
         self._closed: dict[str, Interrupt] = {}
+        self._waits: dict[str, int] = {}
+
+    def waits(self, node_id: str) -> int:
+        """How many times the node has begun to wait, by the events seen so far."""
+        return self._waits.get(node_id, 0)
 
     def see(self, event: RunEvent) -> bool:
         """Take note of one event; whether it may have changed what is pending."""
@@ -96,6 +106,8 @@ class InterruptLedger:
             self._closed[node_id] = interrupt
             return False
         self._open[node_id] = interrupt
+        if known is None:
+            self._waits[node_id] = self.waits(node_id) + 1
         if canonical:
             self._announced.add(node_id)
         return True

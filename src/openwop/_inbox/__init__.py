@@ -1,0 +1,1 @@
+"""What stands behind an inbox; the public names are in ``openwop.inbox``."""
