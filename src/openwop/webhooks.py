@@ -19,7 +19,7 @@ import inspect
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol, cast
@@ -38,6 +38,7 @@ from openwop.models.checks import is_encodable
 from openwop.models.events import RunEvent, event_from_json
 
 __all__ = [
+    "AsyncReplayStore",
     "MemoryReplayStore",
     "ReplayKey",
     "ReplayStore",
@@ -89,6 +90,18 @@ class ReplayStore(Protocol):
         ...
 
 
+class AsyncReplayStore(Protocol):
+    """A :class:`ReplayStore` whose answers have to be awaited; :meth:`WebhookVerifier.verify_async` takes it."""
+
+    def add(self, key: ReplayKey, /) -> Awaitable[bool]:
+        """Remember ``key`` in one step; ``True`` when it was new."""
+        ...
+
+    def discard(self, key: ReplayKey, /) -> Awaitable[None]:
+        """Forget ``key``, if it is there."""
+        ...
+
+
 class MemoryReplayStore:
     """The last ``max_entries`` deliveries, in this process's memory.
 
@@ -133,7 +146,8 @@ class WebhookVerifier:
         secrets: the secret of each registration whose deliveries come here, as the host returned it.  To change one
             without a gap: register again, have both here, then unregister the old one.
         tolerance_s: how many seconds a delivery's clock may be off; the protocol allows 300 at most.
-        seen: where deliveries are remembered, to refuse their repetition; without it nothing is remembered.
+        seen: where deliveries are remembered, to refuse their repetition; without it nothing is remembered.  With one
+            that is async, use :meth:`verify_async`.
         legacy_headers: also take header names and spellings from before RFC 0165.
         clock: the time in unix seconds.
 
@@ -151,7 +165,7 @@ class WebhookVerifier:
         secrets: Sequence[str],
         *,
         tolerance_s: float = DEFAULT_TOLERANCE_S,
-        seen: ReplayStore | None = None,
+        seen: ReplayStore | AsyncReplayStore | None = None,
         legacy_headers: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -169,6 +183,30 @@ class WebhookVerifier:
         are none, or ``raw_body`` is not bytes (JSON that was parsed and written again is not what was signed); and
         :class:`ConfigurationError` when the store does not say whether a delivery is new.
         """
+        delivery = self._checked(headers, raw_body)
+        if self._seen is not None and not _told_at_once(self._seen.add(delivery.replay_key)):
+            raise WebhookVerificationError("replayed")
+        return delivery
+
+    async def verify_async(
+        self, headers: Headers, raw_body: bytes | bytearray | memoryview
+    ) -> WebhookDelivery:
+        """The same as :meth:`verify`, with a store of either kind; only an async one is waited for.
+
+        What the store raises comes through as it is: the delivery was good, and whether it is new is not known.  Answer
+        it with a 503.
+
+        Example::
+
+            delivery = await verifier.verify_async(request.headers, await request.body())
+        """
+        delivery = self._checked(headers, raw_body)
+        if self._seen is not None and not await _told(self._seen.add(delivery.replay_key)):
+            raise WebhookVerificationError("replayed")
+        return delivery
+
+    def _checked(self, headers: Headers, raw_body: bytes | bytearray | memoryview) -> WebhookDelivery:
+        """The delivery, whose signature holds; nobody was asked whether it is new."""
         body: Any = raw_body
         if not isinstance(body, bytes | bytearray | memoryview):
             raise RequestValidationError("raw_body", "must be the bytes as received, not text or parsed JSON")
@@ -177,15 +215,23 @@ class WebhookVerifier:
         secrets = [secret.get() for secret in self._secrets]
         check_signature(parts, secrets, content, now=self._clock(), tolerance_s=self._tolerance_s)
         sent_at = datetime.fromtimestamp(int(parts.timestamp), UTC)
-        delivery = _read_delivery(content, sent_at, parts.webhook_id)
-        if self._seen is not None and not _is_new(self._seen, delivery.replay_key):
-            raise WebhookVerificationError("replayed")
-        return delivery
+        return _read_delivery(content, sent_at, parts.webhook_id)
 
     def forget(self, delivery: WebhookDelivery) -> None:
         """Let ``delivery`` be delivered again: for a receiver that could not take it in and tells the host so."""
         if self._seen is not None:
-            self._seen.discard(delivery.replay_key)
+            answer: Any = self._seen.discard(delivery.replay_key)
+            if _is_awaitable(answer):
+                raise ConfigurationError(
+                    "seen: discard() has to be awaited; use forget_async() with this store"
+                )
+
+    async def forget_async(self, delivery: WebhookDelivery) -> None:
+        """The same as :meth:`forget`, with a store of either kind."""
+        if self._seen is not None:
+            answer: Any = self._seen.discard(delivery.replay_key)
+            if inspect.isawaitable(answer):
+                await answer
 
     def __repr__(self) -> str:
         known = ", ".join(secret_fingerprint(secret.get()) for secret in self._secrets)
@@ -233,14 +279,25 @@ def _checked_secrets(secrets: Any) -> tuple[Secret, ...]:
     return tuple(Secret(secret) for secret in given)
 
 
-def _is_new(store: ReplayStore, key: ReplayKey) -> bool:
-    told: Any = store.add(key)
-    if not isinstance(told, bool):
-        # A set's `add` gives None, which would refuse every delivery; an async one a coroutine, which refuses none.
-        if inspect.iscoroutine(told):
-            told.close()
-        raise ConfigurationError(f"seen: add() must return True or False, not {type(told).__name__}")
-    return told
+async def _told(answer: Any) -> bool:
+    """What a store of either kind says of a delivery."""
+    return _told_at_once(await answer if inspect.isawaitable(answer) else answer)
+
+
+def _told_at_once(answer: Any) -> bool:
+    # A set's `add` gives None, which would refuse every delivery; an async one a coroutine, which refuses none.
+    if _is_awaitable(answer):
+        raise ConfigurationError("seen: add() has to be awaited; use verify_async() with this store")
+    if not isinstance(answer, bool):
+        raise ConfigurationError(f"seen: add() must return True or False, not {type(answer).__name__}")
+    return answer
+
+
+def _is_awaitable(answer: Any) -> bool:
+    """Whether it has to be awaited.  A coroutine is closed then: it would complain that nobody did."""
+    if inspect.iscoroutine(answer):
+        answer.close()
+    return inspect.isawaitable(answer)
 
 
 def _pairs(headers: Any) -> list[tuple[Any, Any]]:
