@@ -19,11 +19,13 @@ import inspect
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol, cast
 
+from openwop._core.ledger import is_request
 from openwop._core.signature import (
     DEFAULT_TOLERANCE_S,
     check_signature,
@@ -35,13 +37,16 @@ from openwop.credentials import Secret
 from openwop.errors import ConfigurationError, RequestValidationError, WebhookVerificationError
 from openwop.models.base import JsonObject, ModelMismatch, as_object, parse_json
 from openwop.models.checks import is_encodable
-from openwop.models.events import RunEvent, event_from_json
+from openwop.models.event_types import canonical_event_type
+from openwop.models.events import TERMINAL_EVENT_TYPES, RunEvent, event_from_json
 
 __all__ = [
+    "AsyncReplayStore",
     "MemoryReplayStore",
     "ReplayKey",
     "ReplayStore",
     "WebhookDelivery",
+    "WebhookReceiver",
     "WebhookVerificationError",
     "WebhookVerifier",
     "secret_fingerprint",
@@ -52,6 +57,8 @@ ReplayKey = tuple[str, str, int]
 """What makes a delivery the same as an earlier one: webhook id (``""`` when not told), run id, sequence."""
 
 Headers = Mapping[str, str] | Iterable[tuple[str | bytes, str | bytes]]
+_Listener = Callable[[bool], object]
+"""Told that something was delivered which a run's waiter looks into: its end, or else a question of its."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +96,18 @@ class ReplayStore(Protocol):
         ...
 
 
+class AsyncReplayStore(Protocol):
+    """A :class:`ReplayStore` whose answers have to be awaited; :meth:`WebhookVerifier.verify_async` takes it."""
+
+    def add(self, key: ReplayKey, /) -> Awaitable[bool]:
+        """Remember ``key`` in one step; ``True`` when it was new."""
+        ...
+
+    def discard(self, key: ReplayKey, /) -> Awaitable[None]:
+        """Forget ``key``, if it is there."""
+        ...
+
+
 class MemoryReplayStore:
     """The last ``max_entries`` deliveries, in this process's memory.
 
@@ -100,10 +119,7 @@ class MemoryReplayStore:
     """
 
     def __init__(self, max_entries: int = 100_000) -> None:
-        given: Any = max_entries  # callers without a type checker
-        if not isinstance(given, int) or isinstance(given, bool) or given < 1:
-            raise ConfigurationError(f"max_entries: must be a number from 1 up, not {given!r}")
-        self._max_entries = max_entries
+        self._max_entries = _checked_size(max_entries)
         self._keys: OrderedDict[ReplayKey, None] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -133,7 +149,8 @@ class WebhookVerifier:
         secrets: the secret of each registration whose deliveries come here, as the host returned it.  To change one
             without a gap: register again, have both here, then unregister the old one.
         tolerance_s: how many seconds a delivery's clock may be off; the protocol allows 300 at most.
-        seen: where deliveries are remembered, to refuse their repetition; without it nothing is remembered.
+        seen: where deliveries are remembered, to refuse their repetition; without it nothing is remembered.  With one
+            that is async, use :meth:`verify_async`.
         legacy_headers: also take header names and spellings from before RFC 0165.
         clock: the time in unix seconds.
 
@@ -151,7 +168,7 @@ class WebhookVerifier:
         secrets: Sequence[str],
         *,
         tolerance_s: float = DEFAULT_TOLERANCE_S,
-        seen: ReplayStore | None = None,
+        seen: ReplayStore | AsyncReplayStore | None = None,
         legacy_headers: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -169,6 +186,28 @@ class WebhookVerifier:
         are none, or ``raw_body`` is not bytes (JSON that was parsed and written again is not what was signed); and
         :class:`ConfigurationError` when the store does not say whether a delivery is new.
         """
+        delivery = self._checked(headers, raw_body)
+        self._remember(delivery)
+        return delivery
+
+    async def verify_async(
+        self, headers: Headers, raw_body: bytes | bytearray | memoryview
+    ) -> WebhookDelivery:
+        """The same as :meth:`verify`, with a store of either kind; only an async one is waited for.
+
+        What the store raises comes through as it is: the delivery was good, and whether it is new is not known.  Answer
+        it with a 503.
+
+        Example::
+
+            delivery = await verifier.verify_async(request.headers, await request.body())
+        """
+        delivery = self._checked(headers, raw_body)
+        await self._remember_async(delivery)
+        return delivery
+
+    def _checked(self, headers: Headers, raw_body: bytes | bytearray | memoryview) -> WebhookDelivery:
+        """The delivery, whose signature holds; nobody was asked whether it is new."""
         body: Any = raw_body
         if not isinstance(body, bytes | bytearray | memoryview):
             raise RequestValidationError("raw_body", "must be the bytes as received, not text or parsed JSON")
@@ -177,19 +216,139 @@ class WebhookVerifier:
         secrets = [secret.get() for secret in self._secrets]
         check_signature(parts, secrets, content, now=self._clock(), tolerance_s=self._tolerance_s)
         sent_at = datetime.fromtimestamp(int(parts.timestamp), UTC)
-        delivery = _read_delivery(content, sent_at, parts.webhook_id)
-        if self._seen is not None and not _is_new(self._seen, delivery.replay_key):
+        return _read_delivery(content, sent_at, parts.webhook_id)
+
+    def _remember(self, delivery: WebhookDelivery) -> None:
+        """Raise for one that was seen before."""
+        if self._seen is not None and not _told_at_once(self._seen.add(delivery.replay_key)):
             raise WebhookVerificationError("replayed")
-        return delivery
+
+    async def _remember_async(self, delivery: WebhookDelivery) -> None:
+        if self._seen is not None and not await _told(self._seen.add(delivery.replay_key)):
+            raise WebhookVerificationError("replayed")
 
     def forget(self, delivery: WebhookDelivery) -> None:
         """Let ``delivery`` be delivered again: for a receiver that could not take it in and tells the host so."""
         if self._seen is not None:
-            self._seen.discard(delivery.replay_key)
+            answer: Any = self._seen.discard(delivery.replay_key)
+            if _is_awaitable(answer):
+                raise ConfigurationError(
+                    "seen: discard() has to be awaited; use forget_async() with this store"
+                )
+
+    async def forget_async(self, delivery: WebhookDelivery) -> None:
+        """The same as :meth:`forget`, with a store of either kind."""
+        if self._seen is not None:
+            answer: Any = self._seen.discard(delivery.replay_key)
+            if inspect.isawaitable(answer):
+                await answer
 
     def __repr__(self) -> str:
         known = ", ".join(secret_fingerprint(secret.get()) for secret in self._secrets)
         return f"WebhookVerifier(secrets=<{known}>, tolerance_s={self._tolerance_s})"
+
+
+class WebhookReceiver:
+    """Where deliveries come in for those who wait for runs, see ``strategy="webhook"`` of a fan-out.
+
+    Hand each delivery to it; what it returns, or raises, is what the verifier does.  Whoever waits for that run is told
+    to look at it now, also by a delivery that came before: the run's state decides what is true, never a delivery.
+
+    One may be shared by threads, event loops and clients; a blocking client's fan-out waits in a thread of its own.
+
+    Args:
+        verifier: checks the deliveries, and remembers them if it was given a store.
+        max_entries: of how many runs it is remembered that something was delivered.  The end of a short run may be
+            delivered before the call that started it is answered, when nobody knows yet what to wait for.
+
+    Raises :class:`ConfigurationError` for settings that cannot work.
+
+    Example::
+
+        receiver = WebhookReceiver(WebhookVerifier(secrets=[secret]))
+
+        async def hook(request):                       # in the web application
+            try:
+                await receiver.receive(request.headers, await request.body())
+            except WebhookVerificationError as error:
+                return Response(status_code=200 if error.reason == "replayed" else 400)
+            return Response(status_code=204)
+
+        async with client.fan_out(specs, strategy="webhook", receiver=receiver) as outcomes:
+            ...
+    """
+
+    def __init__(self, verifier: WebhookVerifier, *, max_entries: int = 100_000) -> None:
+        given: Any = verifier
+        if not isinstance(given, WebhookVerifier):
+            raise ConfigurationError(f"verifier: must be a WebhookVerifier, not {type(given).__name__}")
+        self._verifier = verifier
+        self._max_entries = _checked_size(max_entries)
+        self._recent: OrderedDict[str, bool] = OrderedDict()
+        """Runs of which something was delivered that somebody may wait for, and whether it was their end."""
+        self._listeners: dict[str, list[_Listener]] = {}
+        self._lock = threading.Lock()
+
+    async def receive(self, headers: Headers, raw_body: bytes | bytearray | memoryview) -> WebhookDelivery:
+        """Check a delivery as :meth:`WebhookVerifier.verify_async` does, and tell those who wait for its run.
+
+        They are told of a repetition too, which raises ``replayed`` as it does there, and when the store raises.
+        """
+        delivery = self._verifier._checked(headers, raw_body)
+        self.note(delivery)
+        await self._verifier._remember_async(delivery)
+        return delivery
+
+    def receive_blocking(self, headers: Headers, raw_body: bytes | bytearray | memoryview) -> WebhookDelivery:
+        """The same as :meth:`receive` for threads, such as those of a WSGI server; the store must not be async.
+
+        Example::
+
+            receiver.receive_blocking(request.headers, request.get_data())     # in Flask
+        """
+        delivery = self._verifier._checked(headers, raw_body)
+        self.note(delivery)
+        self._verifier._remember(delivery)
+        return delivery
+
+    def note(self, delivery: WebhookDelivery) -> None:
+        """Tell those who wait for the delivery's run: for a delivery that was verified elsewhere, in another process.
+
+        May be called from any thread, and does not wait.
+        """
+        event_type = canonical_event_type(delivery.event.type)
+        is_end = event_type in TERMINAL_EVENT_TYPES
+        if not is_end and not is_request(event_type):
+            return
+        run_id = delivery.run_id
+        with self._lock:
+            self._recent[run_id] = is_end or self._recent.get(run_id, False)
+            self._recent.move_to_end(run_id)
+            if len(self._recent) > self._max_entries:
+                self._recent.popitem(last=False)
+            listeners = list(self._listeners.get(run_id, ()))
+        for listener in listeners:
+            listener(is_end)
+
+    @contextmanager
+    def _listening(self, run_id: str, listener: _Listener) -> Generator[None]:
+        """Have ``listener`` called, in any thread, for what is and was delivered of a run."""
+        with self._lock:
+            self._listeners.setdefault(run_id, []).append(listener)
+            before = self._recent.get(run_id)
+        try:
+            if before is not None:
+                listener(before)
+            yield
+        finally:
+            with self._lock:
+                others = self._listeners[run_id]
+                others.remove(listener)
+                if not others:
+                    del self._listeners[run_id]
+
+    def __repr__(self) -> str:
+        return f"WebhookReceiver({self._verifier!r})"
 
 
 def signed_headers(
@@ -223,6 +382,12 @@ def signed_headers(
     return headers
 
 
+def _checked_size(max_entries: Any) -> int:
+    if not isinstance(max_entries, int) or isinstance(max_entries, bool) or max_entries < 1:
+        raise ConfigurationError(f"max_entries: must be a number from 1 up, not {max_entries!r}")
+    return max_entries
+
+
 def _checked_secrets(secrets: Any) -> tuple[Secret, ...]:
     """Each secret, out of sight; a single text would be taken for one secret per letter, so it is refused."""
     if not isinstance(secrets, Sequence) or isinstance(secrets, str | bytes) or not secrets:
@@ -233,14 +398,25 @@ def _checked_secrets(secrets: Any) -> tuple[Secret, ...]:
     return tuple(Secret(secret) for secret in given)
 
 
-def _is_new(store: ReplayStore, key: ReplayKey) -> bool:
-    told: Any = store.add(key)
-    if not isinstance(told, bool):
-        # A set's `add` gives None, which would refuse every delivery; an async one a coroutine, which refuses none.
-        if inspect.iscoroutine(told):
-            told.close()
-        raise ConfigurationError(f"seen: add() must return True or False, not {type(told).__name__}")
-    return told
+async def _told(answer: Any) -> bool:
+    """What a store of either kind says of a delivery."""
+    return _told_at_once(await answer if inspect.isawaitable(answer) else answer)
+
+
+def _told_at_once(answer: Any) -> bool:
+    # A set's `add` gives None, which would refuse every delivery; an async one a coroutine, which refuses none.
+    if _is_awaitable(answer):
+        raise ConfigurationError("seen: add() has to be awaited; use verify_async() with this store")
+    if not isinstance(answer, bool):
+        raise ConfigurationError(f"seen: add() must return True or False, not {type(answer).__name__}")
+    return answer
+
+
+def _is_awaitable(answer: Any) -> bool:
+    """Whether it has to be awaited.  A coroutine is closed then: it would complain that nobody did."""
+    if inspect.iscoroutine(answer):
+        answer.close()
+    return inspect.isawaitable(answer)
 
 
 def _pairs(headers: Any) -> list[tuple[Any, Any]]:

@@ -10,6 +10,7 @@ from email.message import Message
 from threading import Barrier
 from typing import Any
 
+import anyio.lowlevel
 import httpx
 import pytest
 
@@ -247,19 +248,90 @@ def test_a_lean_or_odd_delivery_is_still_read(document: Any) -> None:
 
 
 class AsyncStore:
-    async def add(self, key: Any) -> bool:
-        return True
+    """A store as a database has it; it lets others in between a question and its answer."""
 
-    def discard(self, key: Any) -> None:
-        raise AssertionError
+    def __init__(self) -> None:
+        self.keys: set[Any] = set()
+
+    async def add(self, key: Any, /) -> bool:
+        is_new = key not in self.keys
+        self.keys.add(key)
+        await anyio.lowlevel.checkpoint()
+        return is_new
+
+    async def discard(self, key: Any, /) -> None:
+        await anyio.lowlevel.checkpoint()
+        self.keys.discard(key)
 
 
-@pytest.mark.parametrize("store", [set(), AsyncStore()])
-def test_a_store_that_does_not_say_what_is_new_is_a_mistake_of_the_caller(store: Any) -> None:
+@pytest.mark.parametrize(
+    ("store", "text"), [(set(), "seen: add.*NoneType"), (AsyncStore(), "seen: add.*verify_async")]
+)
+def test_a_store_that_does_not_say_what_is_new_is_a_mistake_of_the_caller(store: Any, text: str) -> None:
     """We chose it: taken by its truth, the one would lose every delivery and the other let each repetition pass."""
     body = body_of()
-    with pytest.raises(ConfigurationError, match="seen: add"):
+    with pytest.raises(ConfigurationError, match=text):
         verifier(seen=store).verify(headers_for(body), body)
+
+
+@pytest.mark.anyio
+async def test_awaited_or_not_a_store_has_to_say_what_is_new() -> None:
+    """We chose it: the same mistake, found in the same way."""
+
+    class Silent:
+        async def add(self, key: Any, /) -> None: ...
+
+    for store in (set[Any](), Silent()):
+        with pytest.raises(ConfigurationError, match="NoneType"):
+            await verifier(seen=store).verify_async(headers_for(body_of()), body_of())
+
+
+@pytest.mark.anyio
+@pytest.mark.duty("G.109")
+@pytest.mark.parametrize("make_store", [MemoryReplayStore, AsyncStore])
+async def test_stores_of_either_kind_are_asked_when_verifying_may_wait(make_store: Any) -> None:
+    """The protocol demands that a repetition has no second effect, wherever that is remembered."""
+    store = make_store()
+    receiver = verifier(seen=store)
+    body = body_of()
+    delivery = await receiver.verify_async(headers_for(body), body)
+    assert (delivery.run_id, delivery.webhook_id) == ("run-1", "wh-1")
+    with pytest.raises(WebhookVerificationError, match="replayed"):
+        await receiver.verify_async(headers_for(body), body)
+    await receiver.forget_async(delivery)
+    assert await receiver.verify_async(headers_for(body), body) == delivery
+    with pytest.raises(WebhookVerificationError, match="signature_mismatch"):
+        await receiver.verify_async(headers_for(body), body_of(5))
+    assert await receiver.verify_async(headers_for(body_of(5)), body_of(5)), "a forged one was not remembered"
+
+
+@pytest.mark.anyio
+async def test_without_a_store_there_is_nothing_to_wait_for() -> None:
+    """We chose it: whether something is remembered is a setting, and not another way to call."""
+    receiver = verifier()
+    for _ in range(2):
+        await receiver.forget_async(await receiver.verify_async(headers_for(body_of()), body_of()))
+
+
+def test_an_async_store_cannot_be_told_to_forget_without_waiting() -> None:
+    """We chose it: silently, the delivery would stay refused for ever."""
+    body = body_of()
+    delivery = verifier().verify(headers_for(body), body)
+    with pytest.raises(ConfigurationError, match="forget_async"):
+        verifier(seen=AsyncStore()).forget(delivery)
+
+
+@pytest.mark.anyio
+async def test_what_a_store_raises_is_not_taken_for_an_answer() -> None:
+    """We chose it: when nobody knows whether a delivery is new, the receiver has to say so to the host."""
+
+    class Away:
+        async def add(self, key: Any, /) -> bool:
+            raise ConnectionRefusedError("the database is away")
+
+    receiver = verifier(seen=Away())
+    with pytest.raises(ConnectionRefusedError, match="is away"):
+        await receiver.verify_async(headers_for(body_of()), body_of())
 
 
 def test_a_delivery_without_a_webhook_id_has_a_key_all_the_same() -> None:
