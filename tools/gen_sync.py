@@ -37,6 +37,8 @@ SOURCES: dict[str, str] = {
     "openwop.client": "openwop.sync.client",
     "openwop.fanout": "openwop.sync.fanout",
     "openwop.handles": "openwop.sync.handles",
+    "openwop._inbox.items": "openwop.sync.inbox_items",
+    "openwop.inbox": "openwop.sync.inbox",
     "openwop.pagination": "openwop.sync.pagination",
     "openwop.downloads": "openwop.sync.downloads",
     "openwop._http.raw_sse": "openwop.sync.raw_sse",

@@ -28,6 +28,7 @@ MODULES = (
     "openwop.devhost.store",
     "openwop.devhost.store_tests",
     "openwop.fanout",
+    "openwop.inbox",
     "openwop.integrations.redis",
     "openwop.middleware",
     "openwop.models",

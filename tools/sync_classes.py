@@ -50,6 +50,11 @@ ITEMS: dict[str, Items] = {
     "AsyncDownload": Items(
         "Pieces(portal, native)", ("openwop.sync._bases", "Pieces"), frozenset({"sha256"})
     ),
+    # As with a fan-out, what is not asked for yet is left where others can take it, or it can be taken back.
+    "Inbox": Items(
+        "portal.iterate(Turned(native, lambda item: InboxItem(portal, item)), ahead=1)",
+        ("openwop.sync._bases", "Turned"),
+    ),
     # What is read makes room for another run, and nobody has asked for that yet.
     "AsyncFanOut": Items("portal.iterate(native, ahead=1)"),
 }

@@ -114,7 +114,7 @@ class Words:
     def _without_async(self, text: str) -> str:
         for pattern, replacement in _SIMPLE:
             text = pattern.sub(replacement, text)
-        return re.sub(r"(?<![.\w])Async[A-Z]\w*", lambda found: self._renamed(found[0]) or found[0], text)
+        return re.sub(r"(?<![.\w])[A-Z]\w*", lambda found: self._renamed(found[0]) or found[0], text)
 
 
 def _parts(lines: list[str]) -> Iterator[tuple[bool, list[str]]]:

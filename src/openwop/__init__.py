@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     )
     from openwop.fanout import AsyncFanOut, RunOutcome, RunSpec
     from openwop.handles import AsyncRun
+    from openwop.inbox import AsyncInboxItem, Inbox, InboxDecision, InboxProblem
     from openwop.models.events import EventPage, EventType, MessageChunk, RunEvent
     from openwop.models.interrupts import Interrupt
     from openwop.models.options import RunConfigurable
@@ -66,6 +67,8 @@ if TYPE_CHECKING:
     from openwop.sync.downloads import Download
     from openwop.sync.fanout import FanOut
     from openwop.sync.handles import Run
+    from openwop.sync.inbox import BlockingInbox
+    from openwop.sync.inbox_items import InboxItem
     from openwop.sync.streams import EventStream
     from openwop.webhooks import WebhookDelivery, WebhookVerifier
 
@@ -76,6 +79,12 @@ _HOMES: dict[str, str] = {
     "AsyncEventStream": "openwop.streaming.stream",
     "AsyncFanOut": "openwop.fanout",
     "AsyncRun": "openwop.handles",
+    "AsyncInboxItem": "openwop.inbox",
+    "Inbox": "openwop.inbox",
+    "InboxDecision": "openwop.inbox",
+    "InboxProblem": "openwop.inbox",
+    "BlockingInbox": "openwop.sync.inbox",
+    "InboxItem": "openwop.sync.inbox_items",
     "OpenwopClient": "openwop.sync.client",
     "Download": "openwop.sync.downloads",
     "EventStream": "openwop.sync.streams",
@@ -138,9 +147,11 @@ __all__ = [
     "AsyncDownload",
     "AsyncEventStream",
     "AsyncFanOut",
+    "AsyncInboxItem",
     "AsyncOpenwopClient",
     "AsyncRun",
     "AuthenticationError",
+    "BlockingInbox",
     "CapabilityNotSupportedError",
     "ConfigurationError",
     "ConflictError",
@@ -155,6 +166,10 @@ __all__ = [
     "FanOut",
     "GoneError",
     "IdempotencyMismatchError",
+    "Inbox",
+    "InboxDecision",
+    "InboxItem",
+    "InboxProblem",
     "Interrupt",
     "InvalidRequestError",
     "MessageChunk",

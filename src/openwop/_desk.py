@@ -53,6 +53,11 @@ class PendingLooks:
             self._told[interrupt.node_id] = (interrupt.interrupt_id, self._ledger.waits(interrupt.node_id))
         return new
 
+    @property
+    def any_told(self) -> bool:
+        """Whether a wait was told that still went on when it was last looked."""
+        return bool(self._told)
+
     def is_told(self, interrupt: Interrupt) -> bool:
         """Whether this very wait was told, and still went on when it was last looked."""
         mark = self._told.get(interrupt.node_id)

@@ -17,10 +17,14 @@ from support.fault_server import FaultServer
 VARIANTS = ("own", "caller", "aiohttp", "trio")
 
 
+def _is_left_early(item: pytest.Item) -> bool:
+    return "fan_out" in item.path.name or "inbox" in item.path.name
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let stock httpx leave the generators inside its streams to trio, which closes them and says so."""
     for item in items:
-        if item.path.parent == Path(__file__).parent and "fan_out" in item.path.name and "trio" in item.name:
+        if item.path.parent == Path(__file__).parent and _is_left_early(item) and "trio" in item.name:
             item.add_marker(pytest.mark.filterwarnings("ignore:Async generator 'http:ResourceWarning"))
             item.add_marker(
                 pytest.mark.filterwarnings(

@@ -13,7 +13,7 @@ import anyio
 from openwop._core.pace import check_interval_s, last_check_s, look_interval_s
 from openwop._desk import OnInterrupt
 from openwop._fanout.background import soon_here
-from openwop._fanout.polls import Line, RunLooks
+from openwop._fanout.polls import Line, RunLooks, completed, look_for_questions
 from openwop.models.runs import RunSnapshot
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class DeliveredEnds:
 
     async def result(self, run: AsyncRun, on_interrupt: OnInterrupt | None) -> RunSnapshot:
         """The final state of ``run``; raises as :meth:`AsyncRun.result` does."""
-        wait = _Wait(RunLooks(run, on_interrupt, self._line))
+        wait = _Wait(RunLooks(run, look_for_questions(run, on_interrupt), self._line))
         soon = soon_here()
 
         def tell(is_end: bool) -> None:
@@ -74,7 +74,7 @@ class _Wait:
                 self._told = anyio.Event()
             snapshot = await self._looks.look()
             if snapshot is not None:
-                return snapshot
+                return completed(snapshot)
 
     def _pause_s(self) -> float:
         """For how long to wait for a delivery."""

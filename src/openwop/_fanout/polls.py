@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
+from collections.abc import Awaitable, Callable
 
 import anyio
 
@@ -16,7 +17,9 @@ from openwop.errors import ApiError, ConnectionFailedError, OpenwopError, Reques
 from openwop.handles import AsyncRun
 from openwop.models.runs import RunSnapshot
 
-__all__ = ["Line", "RunLooks", "StatusPolls"]
+__all__ = ["Line", "RunLooks", "StatusPolls", "completed", "look_for_questions"]
+
+LookForQuestions = Callable[[], Awaitable[None]]
 
 logger = logging.getLogger("openwop.fanout")
 
@@ -38,25 +41,27 @@ class Line:
             return await run.snapshot()
 
 
-class RunLooks:
-    """The looks at one run, and at what it asks."""
+def look_for_questions(run: AsyncRun, on_interrupt: OnInterrupt | None) -> LookForQuestions | None:
+    """What hands on what ``run`` asks, if there is somebody to be asked."""
+    if on_interrupt is None:
+        return None
+    return Desk(run.id, on_interrupt, run._look_at_log, run.resolve).look
 
-    def __init__(self, run: AsyncRun, on_interrupt: OnInterrupt | None, line: Line) -> None:
+
+class RunLooks:
+    """The looks at one run, and at what it asks, with ``on_waiting``."""
+
+    def __init__(self, run: AsyncRun, on_waiting: LookForQuestions | None, line: Line) -> None:
         self._run = run
         self._line = line
-        self._desk: Desk | None = None
-        if on_interrupt is not None:
-            self._desk = Desk(run.id, on_interrupt, run._look_at_log, run.resolve)
+        self._on_waiting = on_waiting
         self.failing_since: float | None = None
         """When the first of the looks failed that came to nothing since the last one that did not."""
         self.asked = False
         """Whether it is known from elsewhere that the run asks something, though its state may not show it."""
 
     async def look(self) -> RunSnapshot | None:
-        """The final state; ``None`` while the run goes on, after what it asks was handed over.
-
-        Raises as :meth:`AsyncRun.result` does.
-        """
+        """The final state, whatever it is; ``None`` while the run goes on, after what it asks was handed over."""
         try:
             snapshot = await self._line.look(self._run)
         except OpenwopError as error:
@@ -68,10 +73,10 @@ class RunLooks:
             return None
         self.failing_since = None
         if snapshot.is_terminal:
-            return _checked(snapshot)
+            return snapshot
         asked, self.asked = self.asked, False
-        if self._desk is not None and (asked or snapshot.status in _WAITING):
-            await self._desk.look()
+        if self._on_waiting is not None and (asked or snapshot.status in _WAITING):
+            await self._on_waiting()
         return None
 
 
@@ -83,16 +88,16 @@ class StatusPolls:
 
     async def result(self, run: AsyncRun, on_interrupt: OnInterrupt | None) -> RunSnapshot:
         """The final state of ``run``; raises as :meth:`AsyncRun.result` does."""
-        looks = RunLooks(run, on_interrupt, self._line)
+        looks = RunLooks(run, look_for_questions(run, on_interrupt), self._line)
         begun_at = time.monotonic()
         while True:
             await anyio.sleep(look_interval_s(time.monotonic() - begun_at, random.random()))
             snapshot = await looks.look()
             if snapshot is not None:
-                return snapshot
+                return completed(snapshot)
 
 
-def _checked(snapshot: RunSnapshot) -> RunSnapshot:
+def completed(snapshot: RunSnapshot) -> RunSnapshot:
     """The same, of a run that completed; else its error."""
     error = outcome_error(snapshot)
     try:

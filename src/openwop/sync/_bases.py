@@ -18,8 +18,17 @@ if TYPE_CHECKING:
     from openwop.downloads import AsyncDownload
     from openwop.middleware import BlockingMiddleware, Middleware
 
-__all__ = ["BlockingClient", "Pieces", "all_in_worker_threads", "client_parts", "entered", "token_source"]
+__all__ = [
+    "BlockingClient",
+    "Pieces",
+    "Turned",
+    "all_in_worker_threads",
+    "client_parts",
+    "entered",
+    "token_source",
+]
 
+S = TypeVar("S")
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
@@ -137,6 +146,28 @@ class Pieces(BatchIterator[bytes]):
     def sha256(self) -> str:
         """The checksum of the pieces that were handed out, or of everything."""
         return self._download.sha256 if self._pump is None else str(self.place)
+
+
+class _Source(Protocol[T_co]):
+    async def __anext__(self) -> T_co: ...
+    async def aclose(self) -> None: ...
+
+
+class Turned(Generic[S, T]):
+    """The items of an async object, each of them turned into something else."""
+
+    def __init__(self, source: _Source[S], turn: Callable[[S], T]) -> None:
+        self._source = source
+        self._turn = turn
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        return self._turn(await self._source.__anext__())
+
+    async def aclose(self) -> None:
+        await self._source.aclose()
 
 
 class _Entered(Generic[T]):

@@ -1,0 +1,60 @@
+"""The inbox of a blocking client."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from openwop import (
+    AsyncOpenwopClient,
+    BlockingInbox,
+    ConfigurationError,
+    InboxItem,
+    Interrupt,
+    OpenwopClient,
+)
+from support.processes import DevHostProcess, start_devhost
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[DevHostProcess]:
+    with start_devhost() as running:
+        yield running
+
+
+def test_the_blocking_inbox_gives_the_same(host: DevHostProcess) -> None:
+    with OpenwopClient(host.base_url, host.api_key) as client:
+        runs = [client.start("openwop-approval") for _ in range(3)]
+        given: list[InboxItem] = []
+        with BlockingInbox(client, runs) as inbox:
+            assert repr(inbox) == "<BlockingInbox of 3 runs>"
+            for item in inbox:
+                assert isinstance(item, InboxItem)
+                assert item.run.snapshot().status == "waiting-approval"
+                assert item.accept().taken
+                given.append(item)
+        assert sorted(item.run_id for item in given) == sorted(run.id for run in runs)
+        asked: list[str] = []
+
+        def handle(interrupt: Interrupt) -> Any:
+            asked.append(client.get_run_handle(interrupt.run_id).snapshot().status)
+            return {"action": "accept"}
+
+        more = [client.start("openwop-approval").id for _ in range(3)]
+        with BlockingInbox(client, more, handler=handle) as inbox:
+            inbox.wait()
+        assert asked == ["waiting-approval"] * 3
+        with pytest.raises(ConfigurationError, match="without `Blocking`"):
+            BlockingInbox(AsyncOpenwopClient(host.base_url))  # type: ignore[arg-type]
+
+
+def test_the_inbox_is_not_loaded_by_the_client() -> None:
+    code = "import sys; from openwop import AsyncOpenwopClient; print('openwop.inbox' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.strip() == "False"
