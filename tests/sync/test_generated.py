@@ -152,8 +152,7 @@ FORWARDED = [param for param in methods() if param.id not in OF_THE_LAST_ITEM]
 def test_a_member_forwards_all_that_it_is_given(twin: Any, native: type, name: str, member: Any) -> None:
     """And gives what the async member gave, in a twin where that has one."""
     source = MagicMock()
-    wrapped = twin._wrap if issubclass(twin, BlockingClient) else twin
-    target = wrapped(DirectPortal(), source)
+    target = wrapped(twin, DirectPortal(), source)
     if inspect.isfunction(member):
         parameters = list(inspect.signature(member).parameters.values())[1:]
         sent = {parameter.name: argument(parameter) for parameter in parameters}
@@ -179,6 +178,16 @@ def test_a_member_forwards_all_that_it_is_given(twin: Any, native: type, name: s
         returns = inspect.signature(function).return_annotation
         assert (getattr(target, name) is result) or isinstance(member, property)
     check_result(result, given, returns)
+
+
+def wrapped(twin: Any, portal: DirectPortal, native: Any) -> Any:
+    if issubclass(twin, BlockingClient):
+        return twin._wrap(portal, native)
+    if "portal" in inspect.signature(twin).parameters:
+        return twin(portal, native)
+    target = object.__new__(twin)  # callers make it from a client
+    target._portal, target._async = portal, native
+    return target
 
 
 def check_result(result: Any, given: Any, returns: str) -> None:

@@ -17,12 +17,16 @@ from openwop import (
     AsyncDownload,
     AsyncEventStream,
     AsyncFanOut,
+    AsyncInboxItem,
     AsyncOpenwopClient,
     AsyncRun,
     DocumentProblem,
     DocumentValidationError,
     EventPage,
     EventType,
+    Inbox,
+    InboxDecision,
+    InboxProblem,
     Interrupt,
     MessageChunk,
     RunConfigurable,
@@ -445,3 +449,18 @@ async def many_runs(client: AsyncOpenwopClient) -> None:
     assert_type(client.fan_out([RunSpec("w")], strategy="webhook", receiver=receiver), AsyncFanOut)
     client.fan_out([RunSpec("w")], strategy="hope")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     client.fan_out(["w"])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+
+
+async def inbox_of_many_runs(client: AsyncOpenwopClient, run: AsyncRun) -> None:
+    async with Inbox(client, [run, "run-2"], strategy="poll", concurrency=5, keep_open=True) as inbox:
+        await inbox.watch(run)
+        await inbox.unwatch("run-2")
+        async for item in inbox:
+            assert_type(item, AsyncInboxItem)
+            assert_type(item.run, AsyncRun)
+            assert_type(await item.accept(feedback="good"), InboxDecision)
+            assert_type(await item.refine("shorter"), InboxDecision)
+            assert_type(await item.answer({"audience": "engineers"}), InboxDecision)
+            assert_type(await item.still_pending(), bool)
+        assert_type(inbox.problems, list[InboxProblem])
+    Inbox(client, strategy="hope")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -11,11 +11,15 @@ import httpx
 
 from openwop import (
     ApiResponse,
+    BlockingInbox,
     Download,
     EventPage,
     EventStream,
     EventType,
     FanOut,
+    InboxDecision,
+    InboxItem,
+    InboxProblem,
     Interrupt,
     MessageChunk,
     OpenwopClient,
@@ -308,3 +312,18 @@ def many_runs_have_outcomes(
         for outcome in outcomes:
             assert_type(outcome, RunOutcome)
         assert_type(outcomes.progress, FanOutProgress)
+
+
+def inbox_of_many_runs(client: OpenwopClient, run: Run) -> None:
+    with BlockingInbox(client, [run, "run-2"], strategy="poll", concurrency=5, keep_open=True) as inbox:
+        inbox.watch(run)
+        inbox.unwatch("run-2")
+        for item in inbox:
+            assert_type(item, InboxItem)
+            assert_type(item.run, Run)
+            assert_type(item.accept(feedback="good"), InboxDecision)
+            assert_type(item.refine("shorter"), InboxDecision)
+            assert_type(item.answer({"audience": "engineers"}), InboxDecision)
+            assert_type(item.still_pending(), bool)
+        assert_type(inbox.problems, list[InboxProblem])
+    BlockingInbox(client, strategy="hope")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
