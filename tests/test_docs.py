@@ -132,7 +132,7 @@ OUTPUTS = {
         r"20 runs finished\n\{'completed'\}\n"
     ),
     "quickstart.py": r"0 run\.started\n(?:\d+ [\w.-]+\n)+completed\n",
-    "inbox.py": r"([a-z.-]+ taken\n){6}0 problems\n\{'completed'\}\n",
+    "inbox.py": r"([a-z.-]+ taken\n){7}0 problems\n\{'completed'\}\n",
     "approval.py": r"\S+ asks for approval\nwith a callback: completed\nby hand: completed\n",
     "stream_text.py": r"Nothing was lost\.\n",
     "typed_events.py": r"Matched by class\.\n3 tokens\n",

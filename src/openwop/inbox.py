@@ -202,14 +202,14 @@ class Inbox:
             weakref.finalize(self, self._background.abandon).atexit = False
 
 
-def _checked_runs(runs: Any) -> Iterable[str | _Handle]:
+def _checked_runs(runs: Any) -> Iterable[Any]:
     if runs is None:
         return ()
-    if isinstance(runs, str | bytes | dict) or not isinstance(runs, Iterable):
+    if isinstance(runs, str) or not hasattr(runs, "__iter__"):
         raise RequestValidationError(
             "runs", f"must be an iterable of run ids or handles, not {type(runs).__name__}"
         )
-    return cast("Iterable[str | _Handle]", runs)
+    return cast("Iterable[Any]", runs)
 
 
 def _run_id(run: Any) -> str:
