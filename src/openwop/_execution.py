@@ -63,14 +63,19 @@ class Execution:
     """
 
     def __init__(
-        self, workflow_id: str, ask: Callable[[], Awaitable[AsyncRun]], *, cancel_on_exit: bool
+        self,
+        workflow_id: str,
+        ask: Callable[[], Awaitable[AsyncRun]],
+        *,
+        cancel_on_exit: bool,
+        asked: bool = False,
     ) -> None:
         self._workflow_id = workflow_id
         self._ask = ask
         self._cancel_on_exit = cancel_on_exit
         self.run: AsyncRun | None = None
-        self.asked = False
-        """Whether the host may have started the run; a refusal proves that it has not."""
+        self.asked = asked
+        """Whether the host may have started the run; a refusal proves that it has not, where nobody asked before."""
 
     async def start(self) -> None:
         """Ask for the run."""
@@ -80,6 +85,10 @@ class Execution:
         except BaseException as error:
             self.asked = before or may_have_started(error)
             raise
+
+    async def go_on(self, run: AsyncRun) -> None:
+        """Take ``run``, which was started before, instead of asking for it."""
+        self.run, self.asked = run, True
 
     async def to_end(
         self,

@@ -118,4 +118,8 @@ def make_fan_out(
             settings[name] = checked_wait(settings[name])
         except RequestValidationError as error:
             raise RequestValidationError(name, error.rule) from None
+    if settings["journal"] is not None:
+        from openwop._fanout.journal import checked_path
+
+        settings["journal"] = checked_path(settings["journal"])
     return AsyncFanOut(client, specs, FanOutSettings(**settings))
