@@ -107,6 +107,11 @@ def make_fan_out(
     client: AsyncOpenwopClient, specs: Iterable[RunSpec] | AsyncIterable[RunSpec], **settings: Any
 ) -> AsyncFanOut:
     """Check what the caller asked for; see :meth:`AsyncOpenwopClient.fan_out`."""
+    return AsyncFanOut(client, specs, checked_settings(**settings))
+
+
+def checked_settings(**settings: Any) -> FanOutSettings:
+    """What the caller asked for, or :class:`RequestValidationError`."""
     concurrency = settings["concurrency"]
     if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
         raise RequestValidationError("concurrency", f"must be a whole number from 1 up, not {concurrency!r}")
@@ -122,4 +127,4 @@ def make_fan_out(
         from openwop._fanout.journal import checked_path
 
         settings["journal"] = checked_path(settings["journal"])
-    return AsyncFanOut(client, specs, FanOutSettings(**settings))
+    return FanOutSettings(**settings)

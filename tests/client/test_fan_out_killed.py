@@ -21,7 +21,7 @@ from support.processes import DevHostProcess, start_devhost
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 
 KILLS = 20
-COUNT = 400
+COUNT = 300
 PATIENCE_S = 60.0
 SEED = int(os.environ.get("OPENWOP_TEST_SEED", "6"))
 SHORT = workflow("short", nodes=[node("wait", "core.delay", config={"delayMs": 20})])
@@ -99,7 +99,7 @@ def test_killed_at_any_moment_it_goes_on_and_each_spec_has_one_run(tmp_path: Pat
         for kill in range(KILLS + 1):
             # A few die as they begin, before or while the file is opened, or before it holds all that it held.
             after = (
-                None if kill == KILLS else chance.choice((chance.randrange(1, 6), chance.randrange(1, 200)))
+                None if kill == KILLS else chance.choice((chance.randrange(1, 6), chance.randrange(1, 150)))
             )
             strategy = chance.choice(("stream", "stream", "poll"))
             lines = begin(host, tmp_path / "runs.journal", strategy, after)

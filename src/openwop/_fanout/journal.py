@@ -218,10 +218,7 @@ class Entry:
 def checked_path(journal: str | os.PathLike[str]) -> Path:
     """The path of a journal; :class:`RequestValidationError` for what is none."""
     given: Any = journal
-    try:
-        path = os.fspath(given)
-    except TypeError:
-        path = None
+    path: Any = os.fspath(given) if isinstance(given, str | os.PathLike) else None
     if not isinstance(path, str) or not path or "\0" in path:
         raise RequestValidationError("journal", f"must be the path of a file, not {journal!r}")
     return Path(path).absolute()

@@ -13,7 +13,7 @@ from pathlib import Path
 from openwop._core.journal import Record
 from openwop.errors import ConfigurationError
 
-__all__ = ["JournalFile", "Work"]
+__all__ = ["JournalFile", "JournalInUseError", "Work"]
 
 APPLICATION_ID = 0x4F57_464A  # "OWFJ": how a file of ours is told from somebody else's
 FORMAT = 1
@@ -35,6 +35,11 @@ CREATE TABLE specs (
 );
 """
 _COLUMNS = "digest, idempotency_key, keyed_at, taken_by, refused, run_id, snapshot"
+
+
+class JournalInUseError(ConfigurationError):
+    """Another fan-out has the file."""
+
 
 Work = Callable[["JournalFile"], None]
 """Something to read and write inside a transaction; it raises nothing but SQLite's errors."""
@@ -186,7 +191,7 @@ class JournalFile:
 
     def _explained(self, error: sqlite3.Error, otherwise: str) -> ConfigurationError:
         if "locked" in str(error):
-            return ConfigurationError(f"journal: {self.path} is in use by another fan-out")
+            return JournalInUseError(f"journal: {self.path} is in use by another fan-out")
         if isinstance(error, sqlite3.OperationalError):
             return ConfigurationError(f"journal: {self.path} {otherwise}: {error}")
         return ConfigurationError(f"journal: {self.path} is damaged, or no journal of a fan-out: {error}")

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from openwop.client import AsyncOpenwopClient
     from openwop.handles import AsyncRun
 
-__all__ = ["FanOutSettings", "FanOutWork"]
+__all__ = ["FanOutSettings", "FanOutWork", "end_of"]
 
 logger = logging.getLogger("openwop.fanout")
 
@@ -230,7 +230,7 @@ class FanOutWork:
             raise
 
     def _take(self, outcome: RunOutcome) -> None:
-        self.progress._count(_end_of(outcome), from_journal=outcome.from_journal)
+        self.progress._count(end_of(outcome), from_journal=outcome.from_journal)
         if outcome.run_id is not None and not outcome.from_journal:
             self._refusing_since = None
         if outcome.error is not None and self.settings.on_error == "raise":
@@ -382,7 +382,8 @@ def _journal_for(client: AsyncOpenwopClient, path: Path | None) -> Journal | Non
     return Journal(path, client)
 
 
-def _end_of(outcome: RunOutcome) -> Literal["completed", "failed", "cancelled", "errors"]:
+def end_of(outcome: RunOutcome) -> Literal["completed", "failed", "cancelled", "errors"]:
+    """What an outcome counts as."""
     error = outcome.error
     if error is None:
         return "completed"
