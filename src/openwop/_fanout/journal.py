@@ -7,7 +7,7 @@ import os
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import anyio
 import anyio.abc
@@ -218,7 +218,9 @@ class Entry:
 def checked_path(journal: str | os.PathLike[str]) -> Path:
     """The path of a journal; :class:`RequestValidationError` for what is none."""
     given: Any = journal
-    path: Any = os.fspath(given) if isinstance(given, str | os.PathLike) else None
+    path: object = None
+    if isinstance(given, str | os.PathLike):
+        path = os.fspath(cast("os.PathLike[Any]", given))
     if not isinstance(path, str) or not path or "\0" in path:
         raise RequestValidationError("journal", f"must be the path of a file, not {journal!r}")
     return Path(path).absolute()

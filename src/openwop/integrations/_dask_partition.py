@@ -6,23 +6,24 @@ import asyncio
 import functools
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from distributed import get_worker
-from distributed.protocol import pickle
+from distributed.protocol import pickle as dask_pickle
 
 from openwop._fanout.journal_file import JournalInUseError
 from openwop._fanout.specs import RunOutcome, RunSpec
 from openwop.client import AsyncOpenwopClient
-from openwop.errors import ConfigurationError, OpenwopError
+from openwop.errors import ConfigurationError, OpenwopError, RequestValidationError
 
 __all__ = ["MakeClient", "Partition", "PartitionResult", "run_partition"]
 
 MakeClient = Callable[[], AsyncOpenwopClient]
 
+_pickle: Any = dask_pickle  # which has no types
 _LOOK_S = 0.25
 _LOCKED_S = 30.0
 """For how long a journal may be in use: a partition that was cancelled elsewhere has it until it notices."""
@@ -96,6 +97,10 @@ async def _fan_out(make_client: MakeClient, partition: Partition) -> PartitionRe
         while True:
             try:
                 return await _outcomes(client, partition, journal)
+            except RequestValidationError as error:
+                if not error.field.startswith("specs["):
+                    raise
+                raise RequestValidationError(f"{error.field} of {journal.name}", error.rule) from None
             except JournalInUseError:
                 if time.monotonic() >= give_up_at:
                     raise
@@ -105,12 +110,15 @@ async def _fan_out(make_client: MakeClient, partition: Partition) -> PartitionRe
 async def _outcomes(
     client: AsyncOpenwopClient, partition: Partition, journal: Path | None
 ) -> PartitionResult:
-    given = partition.specs
-    if partition.keys:
-        given = tuple(
+    given: Iterable[RunSpec]
+    if journal is None:
+        given = [
             replace(spec, idempotency_key=key)
             for spec, key in zip(partition.specs, partition.keys, strict=True)
-        )
+        ]
+    else:
+        # Found by their positions, not their keys: in another order the same key could be in another journal, too.
+        given = [replace(spec, key=None) for spec in partition.specs]
     found: list[RunOutcome] = []
     async with client.fan_out(given, journal=journal, **partition.settings) as outcomes:
         async for outcome in outcomes:
@@ -130,7 +138,7 @@ def _portable(error: Exception | None) -> Exception | None:
     if error is None or isinstance(error, OpenwopError):
         return error
     try:
-        pickle.loads(pickle.dumps(error))
+        _pickle.loads(_pickle.dumps(error))
     except Exception:  # noqa: BLE001  # a boundary: pickling calls code of the error's own
         return RuntimeError(f"{type(error).__qualname__}: {error}")
     return error
@@ -142,7 +150,9 @@ def _journal(partition: Partition, folder: str) -> Path:
     try:
         others = {found[2] for name in path.parent.iterdir() if (found := _FILE.fullmatch(name.name))}
     except OSError as error:
-        raise ConfigurationError(f"journal_dir: {folder} cannot be read: {error.strerror or error}") from error
+        raise ConfigurationError(
+            f"journal_dir: {folder} cannot be read: {error.strerror or error}"
+        ) from error
     if others - {str(partition.size)}:
         sizes = ", ".join(sorted(others))
         raise ConfigurationError(
@@ -156,7 +166,7 @@ def holds_a_key(make_client: object) -> bool:
     """Whether a key would travel with ``make_client``, as far as that can be seen."""
     if not isinstance(make_client, functools.partial):
         return False
-    made: functools.partial[object] = make_client
+    made = cast("functools.partial[object]", make_client)
     return isinstance(made.keywords.get("api_key"), str) or (
         isinstance(made.func, type)
         and issubclass(made.func, AsyncOpenwopClient)

@@ -83,7 +83,10 @@ def fan_out(
             ``partition_size`` again.
         concurrency: runs in flight at once in each partition; a worker has one partition for each of its threads.
         on_error: ``"raise"`` ends everything at the first error of a run.
-        strategy, timeout, on_interrupt, cancel_on_exit: as of :meth:`~openwop.AsyncOpenwopClient.fan_out`.
+        strategy: ``"stream"`` or ``"poll"``, as of :meth:`~openwop.AsyncOpenwopClient.fan_out`.
+        timeout: seconds for each run.
+        on_interrupt: answers what the runs ask, on the worker; it has to be something that Dask can pickle.
+        cancel_on_exit: cancel on the host what was started here and is not waited for any more.
 
     Raises:
         RequestValidationError: an argument that cannot be; nothing was sent.
@@ -96,9 +99,7 @@ def fan_out(
     """
     client: Any = cluster
     if not isinstance(client, distributed.Client):
-        raise RequestValidationError(
-            "cluster", f"must be a distributed.Client, not {type(client).__name__}"
-        )
+        raise RequestValidationError("cluster", f"must be a distributed.Client, not {type(client).__name__}")
     make: Any = make_client
     if not callable(make):
         raise RequestValidationError("make_client", "must be callable: it is called on the workers")
@@ -257,7 +258,8 @@ class DaskFanOut:
         """Read the next partition that finishes, and keep the cluster busy meanwhile."""
         if self._finished is None:
             self._progress._begin()
-            self._finished = distributed.as_completed(loop=self._cluster.loop)
+            as_completed: Any = distributed.as_completed  # which has no types
+            self._finished = as_completed(loop=self._cluster.loop)
             weakref.finalize(self, _abandon, self._cluster, self._futures).atexit = False
         await self._give()
         if not self._futures:
@@ -286,7 +288,11 @@ class DaskFanOut:
             keys = () if self._journal_dir else tuple(spec.idempotency_key or mint_key() for spec in specs)
             partition = Partition(self._number, self._size, specs, keys, self._journal_dir, self._settings)
             future = self._cluster.submit(
-                run_partition, self._make_client, partition, key=f"openwop-{self._name}-{self._number}", pure=False
+                run_partition,
+                self._make_client,
+                partition,
+                key=f"openwop-{self._name}-{self._number}",
+                pure=False,
             )
             self._futures[future] = self._number
             self._number += 1
