@@ -8,6 +8,7 @@ import random
 import sqlite3
 import stat
 import threading
+from collections import UserDict, UserList
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -220,7 +221,7 @@ async def test_a_spec_that_cannot_be_sent_is_an_outcome_and_may_be_mended(
 ) -> None:
     """We chose it: one bad row does not end the rest, with a journal or without."""
     odd: Any = [
-        RunSpec("w", tags=[""]), RunSpec("w", inputs={"at": object()}), RunSpec("w", idempotency_key="a b"),
+        RunSpec("w", tags=[""]), RunSpec("w", inputs={"at": {1, 2}}), RunSpec("w", idempotency_key="a b"),
         RunSpec("w", inputs={"end": float("nan")}), RunSpec("w", key="\ud800"), RunSpec("w"),
     ]  # fmt: skip
     found = await collect(client.fan_out(odd, journal=path))
@@ -666,6 +667,7 @@ def test_a_digest_is_of_everything_that_is_sent() -> None:
             "w", inputs={"b": (1, 2), "a": 1}, configurable=RunConfigurable(recursion_limit=5), key="other"
         ),
         RunSpec("w", inputs={"b": [1, 2], "a": 1}, configurable={"recursionLimit": 5}, unlisted="raise"),
+        RunSpec("w", inputs=UserDict({"b": UserList([1, 2]), "a": 1}), configurable={"recursionLimit": 5}),
     ]
     assert {digest(spec) for spec in same} == {digest(base)}
     arguments: dict[str, Any] = {"inputs": {"a": 1, "b": [1, 2]}, "configurable": {"recursionLimit": 5}}

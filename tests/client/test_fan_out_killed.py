@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from openwop.devhost.builder import node, workflow
+from support.children import PRELUDES
 from support.processes import DevHostProcess, start_devhost
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
@@ -121,3 +122,43 @@ def test_killed_at_any_moment_it_goes_on_and_each_spec_has_one_run(tmp_path: Pat
     connection.close()
     at_host = Counter(record["inputs"]["number"] for record in records)
     assert at_host == Counter(number for number in range(COUNT) if number % 5 != 4)
+
+
+BARE = """
+import asyncio, sys
+from openwop import AsyncOpenwopClient, OpenwopClient, RunSpec
+
+specs = [RunSpec("conformance-noop", key=str(number)) for number in range(20)]
+
+async def main(path):
+    async with AsyncOpenwopClient() as client:
+        async for outcome in client.fan_out(specs, journal=path, concurrency=3):
+            if outcome.index >= 5:
+                return
+
+asyncio.run(main(sys.argv[1]))
+# The loop is gone, and with it whoever had the file. The rest is done without one.
+with OpenwopClient() as client, client.fan_out(specs, journal=sys.argv[1]) as outcomes:
+    found = list(outcomes)
+print(len({outcome.run_id for outcome in found}), any(outcome.from_journal for outcome in found))
+"""
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_a_loop_that_ends_lets_the_file_go_and_a_blocking_client_goes_on(
+    devhost_process: DevHostProcess, tmp_path: Path, loop: str
+) -> None:
+    """We chose it: the journal of one client is that of any other client of the same host."""
+    done = subprocess.run(
+        [sys.executable, "-c", PRELUDES[loop] + BARE, str(tmp_path / "runs.journal")],
+        env=devhost_process.environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "20 True\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["runs.journal"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -77,7 +77,9 @@ def digest_of(workflow_id: str, idempotency_key: str | None, arguments: Mapping[
         try:
             text = json.dumps(value, sort_keys=True, allow_nan=False, default=_plain)
         except (TypeError, ValueError, RecursionError):
-            raise RequestValidationError(name, "must be JSON: text keys, no NaN, no cycle") from None
+            raise RequestValidationError(
+                name, "must be JSON, with text keys, lists in a fixed order, no NaN and no cycle"
+            ) from None
         whole.update(f"{name}={len(text)}:{text};".encode())
     return whole.digest()
 
@@ -126,4 +128,6 @@ def _plain(value: Any) -> Any:
         return value.to_wire()
     if isinstance(value, Mapping):
         return dict(cast("Mapping[Any, Any]", value))
+    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
+        return list(cast("Sequence[Any]", value))
     raise TypeError(type(value).__name__)

@@ -80,6 +80,7 @@ async def _run(
         if cancelled():
             work.cancel()
             await asyncio.wait([work])
+            raise RuntimeError("nobody wants this partition any more")
     return work.result()
 
 

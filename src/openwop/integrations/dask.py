@@ -263,9 +263,9 @@ class DaskFanOut:
             weakref.finalize(self, _abandon, self._cluster, self._futures).atexit = False
         await self._give()
         if not self._futures:
-            self._progress._end()
             if self._source_error is not None:
                 raise self._source_error
+            self._stop_the_clock()
             return False
         future = await anext(self._finished)
         number = self._futures.pop(future)
@@ -323,8 +323,12 @@ class DaskFanOut:
         self._futures.clear()
         if futures:
             await self._cluster.cancel(futures)
+        self._stop_the_clock()
         await self._source.aclose()
-        self._progress._end()
+
+    def _stop_the_clock(self) -> None:
+        if self._progress._ended_at is None:
+            self._progress._end()
 
 
 def _abandon(cluster: Any, futures: dict[Any, int]) -> None:
