@@ -23,7 +23,7 @@ def spread(cluster: Client, folder: str) -> None:
 
 
 def local_cluster() -> LocalCluster:
-    return LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1")
+    return LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", host="127.0.0.1")
 
 
 if __name__ == "__main__":

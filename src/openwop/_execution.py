@@ -63,19 +63,14 @@ class Execution:
     """
 
     def __init__(
-        self,
-        workflow_id: str,
-        ask: Callable[[], Awaitable[AsyncRun]],
-        *,
-        cancel_on_exit: bool,
-        asked: bool = False,
+        self, workflow_id: str, ask: Callable[[], Awaitable[AsyncRun]], *, cancel_on_exit: bool
     ) -> None:
         self._workflow_id = workflow_id
         self._ask = ask
         self._cancel_on_exit = cancel_on_exit
         self.run: AsyncRun | None = None
-        self.asked = asked
-        """Whether the host may have started the run; a refusal proves that it has not, where nobody asked before."""
+        self.asked = False
+        """Whether the host may have started the run; a refusal proves that it has not."""
 
     async def start(self) -> None:
         """Ask for the run."""

@@ -370,6 +370,9 @@ async def test_two_specs_with_one_key_are_refused(
     assert caught.value.field in ("specs[0].key", "specs[1].key")  # whichever came to the file last
     assert [outcome.ok for outcome in found] == [True]
     assert len(host.runs) == 1
+    with pytest.raises(RequestValidationError, match="'same'"):  # also where it has ended before
+        await collect(client.fan_out(twins, journal=path))
+    assert len(host.runs) == 1
 
 
 async def test_the_journal_of_another_host_is_refused(
@@ -693,3 +696,18 @@ def test_the_schema_is_what_it_was() -> None:
         keyed_at REAL NOT NULL, taken_by INTEGER NOT NULL, refused INTEGER NOT NULL, run_id TEXT, snapshot TEXT);
         """.split()
     )
+
+
+def test_a_commit_waits_for_the_disk(path: Path) -> None:
+    """We chose it: a key outlives a power cut, and not only its process."""
+    file = JournalFile(path)
+    file.open("https://host.example")
+    try:
+        assert file._connection is not None
+        settings = [
+            file._connection.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("synchronous", "journal_mode")
+        ]
+    finally:
+        file.close()
+    assert settings == [2, "wal"]

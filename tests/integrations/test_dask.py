@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import distributed
 import pytest
 
 from openwop import (
@@ -32,8 +33,6 @@ from openwop.integrations.dask import fan_out
 from support.fault_server import FaultServer
 from support.processes import DevHostProcess
 from support.scripted_runs import ScriptedRuns
-
-distributed = pytest.importorskip("distributed")
 
 # What distributed and tornado do is not ours.
 pytestmark = [
@@ -62,7 +61,7 @@ def cluster(devhost_process: DevHostProcess) -> Iterator[Any]:
     local = distributed.LocalCluster(
         n_workers=2,
         threads_per_worker=2,
-        dashboard_address=None,
+        dashboard_address=":0",
         host="127.0.0.1",
         silence_logs=50,
         env=settings,

@@ -257,10 +257,7 @@ class FanOutWork:
                 entry.started(created.run_id)
             return self._follower.get_run_handle(created.run_id)
 
-        execution = Execution(
-            spec.workflow_id, ask, cancel_on_exit=self.settings.cancel_on_exit,
-            asked=entry is not None and not entry.fresh,
-        )  # fmt: skip
+        execution = Execution(spec.workflow_id, ask, cancel_on_exit=self.settings.cancel_on_exit)
         snapshot: RunSnapshot | None = None
         failure: Exception | None = None
         try:
