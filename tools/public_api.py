@@ -30,6 +30,7 @@ MODULES = (
     "openwop.fanout",
     "openwop.inbox",
     "openwop.integrations.redis",
+    "openwop.integrations.dask",
     "openwop.middleware",
     "openwop.models",
     "openwop.models.payloads",

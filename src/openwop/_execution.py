@@ -81,6 +81,10 @@ class Execution:
             self.asked = before or may_have_started(error)
             raise
 
+    async def go_on(self, run: AsyncRun) -> None:
+        """Take ``run``, which was started before, instead of asking for it."""
+        self.run, self.asked = run, True
+
     async def to_end(
         self,
         start: Callable[[], Awaitable[None]],

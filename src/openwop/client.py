@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -296,6 +297,7 @@ class AsyncOpenwopClient(AsyncClientResources):
         deadline: float | None = None,
         on_interrupt: Callable[[Interrupt], Awaitable[Any]] | None = None,
         cancel_on_exit: bool = False,
+        journal: str | os.PathLike[str] | None = None,
     ) -> AsyncFanOut:
         """Start many runs, so many at a time, and give the outcome of each as it finishes.
 
@@ -323,12 +325,16 @@ class AsyncOpenwopClient(AsyncClientResources):
             on_interrupt: answers what the runs ask, several at once; see :meth:`AsyncRun.result`.
             cancel_on_exit: cancel on the host what was started here and is not waited for any more, after a time-out
                 and when the fan-out is left early.  Needs ``async with``.
+            journal: path of a file that is made where there is none, and lets a fan-out of the same specs go on after
+                a crash: none has a second run, and what has ended is not asked for again.  It holds results of runs.
+                A spec is found in it by its ``key``, which must be its own, or else by its position.
 
         Raises:
             RequestValidationError: an argument that cannot be; nothing was sent.
 
-        While iterating, after the outcomes of what was started: what ``specs`` raised, or ``RunWaitTimeoutError`` when
-        the ``deadline`` came before all of them were taken up.
+        While iterating, after the outcomes of what was started: what ``specs`` raised; ``RunWaitTimeoutError`` when
+        the ``deadline`` came before all of them were taken up; ``ConfigurationError`` when the journal cannot be used,
+        and ``RequestValidationError`` when it has another spec at a spec's place.
 
         Example::
 
@@ -342,6 +348,7 @@ class AsyncOpenwopClient(AsyncClientResources):
         return make_fan_out(
             self, specs, concurrency=concurrency, on_error=on_error, strategy=strategy, receiver=receiver,
             timeout=timeout, deadline=deadline, on_interrupt=on_interrupt, cancel_on_exit=cancel_on_exit,
+            journal=journal,
         )  # fmt: skip
 
     async def request(

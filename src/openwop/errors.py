@@ -43,6 +43,7 @@ __all__ = [
     "RunFailedError",
     "RunWaitTimeoutError",
     "ServerError",
+    "StartUnknownError",
     "StreamDecodeError",
     "StreamLostError",
     "WebhookVerificationError",
@@ -279,6 +280,19 @@ class RunCancelledError(_RunOutcomeError):
 
 class RunWaitTimeoutError(_RunOutcomeError, TimeoutError):
     """A run was still going when the time for waiting was over; ``snapshot`` is its last known state, or ``None``."""
+
+
+class StartUnknownError(OpenwopError):
+    """A run may have been started so long ago that the host may not know the key any more: there might be two.
+
+    It comes from a fan-out's ``journal``, of a start whose answer never arrived; nothing was sent.
+
+    Attributes: ``idempotency_key``, under which it was asked for.
+    """
+
+    def __init__(self, message: str, *, idempotency_key: str | None = None) -> None:
+        super().__init__(message)
+        self.idempotency_key = idempotency_key
 
 
 class ApiError(OpenwopError):

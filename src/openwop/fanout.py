@@ -107,6 +107,11 @@ def make_fan_out(
     client: AsyncOpenwopClient, specs: Iterable[RunSpec] | AsyncIterable[RunSpec], **settings: Any
 ) -> AsyncFanOut:
     """Check what the caller asked for; see :meth:`AsyncOpenwopClient.fan_out`."""
+    return AsyncFanOut(client, specs, checked_settings(**settings))
+
+
+def checked_settings(**settings: Any) -> FanOutSettings:
+    """What the caller asked for, or :class:`RequestValidationError`."""
     concurrency = settings["concurrency"]
     if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
         raise RequestValidationError("concurrency", f"must be a whole number from 1 up, not {concurrency!r}")
@@ -119,7 +124,11 @@ def make_fan_out(
             settings[name] = checked_wait(settings[name])
         except RequestValidationError as error:
             raise RequestValidationError(name, error.rule) from None
-    return AsyncFanOut(client, specs, FanOutSettings(**settings))
+    if settings["journal"] is not None:
+        from openwop._fanout.journal import checked_path
+
+        settings["journal"] = checked_path(settings["journal"])
+    return FanOutSettings(**settings)
 
 
 def _check_receiver(strategy: str, receiver: Any) -> None:

@@ -433,9 +433,10 @@ async def many_runs(client: AsyncOpenwopClient) -> None:
     assert_type(client.fan_out(RunSpec("w") for _ in range(3)), AsyncFanOut)
     async with client.fan_out(
         [RunSpec("w")], concurrency=5, on_error="raise", strategy="poll", timeout=60, deadline=3600.0,
-        on_interrupt=decide, cancel_on_exit=True,
+        on_interrupt=decide, cancel_on_exit=True, journal=Path("runs.journal"),
     ) as outcomes:  # fmt: skip
         assert_type(outcomes, AsyncFanOut)
+        assert_type(outcomes.progress.from_journal, int)
         assert_type(outcomes.progress, FanOutProgress)
         assert_type(outcomes.progress.eta_s, float | None)
         async for outcome in outcomes:
@@ -444,10 +445,12 @@ async def many_runs(client: AsyncOpenwopClient) -> None:
             assert_type(outcome.run_id, str | None)
             assert_type(outcome.snapshot, RunSnapshot | None)
             assert_type(outcome.error, Exception | None)
+            assert_type(outcome.from_journal, bool)
     await outcomes.aclose()
     receiver = WebhookReceiver(WebhookVerifier([""]), max_entries=10)
     assert_type(client.fan_out([RunSpec("w")], strategy="webhook", receiver=receiver), AsyncFanOut)
     client.fan_out([RunSpec("w")], strategy="hope")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.fan_out([RunSpec("w")], journal=7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     client.fan_out(["w"])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
 
 

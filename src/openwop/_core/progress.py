@@ -67,6 +67,8 @@ class FanOutProgress:
         """Specs whose run could not be started, or not be followed to its end."""
         self.throttled = 0
         """How often the host asked to slow down."""
+        self.from_journal = 0
+        """Outcomes that were in the journal already; they count as completed, failed or cancelled, too."""
         self._clock = clock
         self._began_at: float | None = None
         self._ended_at: float | None = None
@@ -95,9 +97,9 @@ class FanOutProgress:
 
     @property
     def rate(self) -> float:
-        """Outcomes per second, of late; after the end, over the whole time."""
+        """Outcomes per second, of late; after the end, over the whole time.  Those in the journal do not count."""
         if self._ended_at is not None:
-            return self.done / self.elapsed_s if self.elapsed_s > 0 else 0.0
+            return (self.done - self.from_journal) / self.elapsed_s if self.elapsed_s > 0 else 0.0
         return 0.0 if self._rate is None else self._rate.per_second(self._now())
 
     @property
@@ -119,11 +121,15 @@ class FanOutProgress:
         self._began_at = self._clock()
         self._rate = Rate(self._began_at)
 
-    def _count(self, end: Literal["completed", "failed", "cancelled", "errors"]) -> None:
+    def _count(
+        self, end: Literal["completed", "failed", "cancelled", "errors"], *, from_journal: bool = False
+    ) -> None:
         """One of those in flight has its outcome."""
         self.in_flight -= 1
         setattr(self, end, getattr(self, end) + 1)
-        if self._rate is not None:
+        if from_journal:
+            self.from_journal += 1
+        elif self._rate is not None:
             self._rate.count(self._clock())
 
     def _end(self) -> None:

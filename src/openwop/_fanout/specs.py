@@ -39,7 +39,8 @@ class RunSpec:
     idempotency_key: str | None = None
     """The key under which the run is started; minted when absent.  Two specs with the same one are the same run."""
     key: str | None = None
-    """What the caller knows the spec by; never sent.  Two specs may have the same one, and are two runs."""
+    """What the caller knows the spec by; never sent.  Two specs may have the same one, and are two runs, unless the
+    fan-out has a journal, which finds its specs by their keys."""
 
     def _arguments(self) -> dict[str, Any]:
         """What :meth:`AsyncRuns.create` is called with, without the workflow and the idempotency key."""
@@ -82,6 +83,8 @@ class RunOutcome:
     """Why the run did not complete, or could not be started or followed; ``None`` for one that ended well.  Of
     ``on_interrupt`` it is whatever that raised (``RuntimeError`` where it was cancelled by others), else an
     :class:`~openwop.OpenwopError`."""
+    from_journal: bool = False
+    """Whether it was in the journal already, from an earlier fan-out with the same ``journal``."""
 
     @property
     def ok(self) -> bool:

@@ -11,8 +11,10 @@ import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import anyio
@@ -27,15 +29,23 @@ from openwop._fanout.gate import StartGate, asks_to_slow_down
 from openwop._fanout.polls import StatusPolls
 from openwop._fanout.source import SpecSource
 from openwop._fanout.specs import RunOutcome, RunSpec
-from openwop.errors import ApiError, RunCancelledError, RunFailedError, RunWaitTimeoutError
+from openwop.errors import (
+    ApiError,
+    ConfigurationError,
+    RequestValidationError,
+    RunCancelledError,
+    RunFailedError,
+    RunWaitTimeoutError,
+)
 from openwop.models.runs import RunSnapshot
 
 if TYPE_CHECKING:
+    from openwop._fanout.journal import Entry, Journal
     from openwop.client import AsyncOpenwopClient
     from openwop.handles import AsyncRun
     from openwop.webhooks import WebhookReceiver
 
-__all__ = ["FanOutSettings", "FanOutWork"]
+__all__ = ["FanOutSettings", "FanOutWork", "end_of"]
 
 logger = logging.getLogger("openwop.fanout")
 
@@ -52,6 +62,7 @@ class FanOutSettings:
     deadline: float | None
     on_interrupt: OnInterrupt | None
     cancel_on_exit: bool
+    journal: Path | None = None
 
 
 class FanOutWork:
@@ -75,6 +86,7 @@ class FanOutWork:
         self._starter = client._through(client._session.paced(None, retry_throttled=False))
         self._follower = client._through(client._session.paced(self._noticed, retry_throttled=True))
         self._looks = StatusPolls() if settings.receiver is None else DeliveredEnds(settings.receiver)
+        self._journal = _journal_for(client, settings.journal)
         self._ready: deque[RunOutcome] = deque()
         self._news = anyio.Event()
         self._room = anyio.Event()
@@ -83,6 +95,7 @@ class FanOutWork:
         self._closed = False
         self._stopped_for: Exception | None = None
         self._group: anyio.abc.TaskGroup | None = None
+        self._taking_up: anyio.CancelScope | None = None
         self._ends_at = float("inf")
         self._refusing_since: float | None = None
         """When the host refused the first start after it last took one, or a run ended."""
@@ -116,9 +129,12 @@ class FanOutWork:
         self.progress._begin()
         if self.settings.deadline is not None:
             self._ends_at = time.monotonic() + self.settings.deadline
-        async with anyio.create_task_group() as group:
-            self._group = group
-            await self._take_up(group)
+        try:
+            async with self._journal or nullcontext(), anyio.create_task_group() as group:
+                self._group = group
+                await self._take_up(group)
+        except ConfigurationError as error:  # the journal cannot be opened, or not be written to the end
+            self._stop_for(error)
         self._complete = True
 
     def ended(self) -> None:
@@ -138,6 +154,7 @@ class FanOutWork:
         index = 0
         source = self.source
         with anyio.move_on_after(self.settings.deadline) as until:
+            self._taking_up = until
             try:
                 while await self._has_room_in_time():
                     spec = await source.next()
@@ -150,7 +167,9 @@ class FanOutWork:
                 self._stop_for(error)
             finally:
                 await self._close_source()
-        if not source.exhausted and (until.cancelled_caught or time.monotonic() >= self._ends_at):
+        if self._stopped_for is not None or source.exhausted:
+            return
+        if until.cancelled_caught or time.monotonic() >= self._ends_at:
             self._stop_for(
                 RunWaitTimeoutError(
                     f"the fan-out's {self.settings.deadline:g} s were over before all of its specs were taken up; "
@@ -170,6 +189,12 @@ class FanOutWork:
         if self.settings.on_error == "raise" and self._group is not None:
             self._group.cancel_scope.cancel()
 
+    def _halt(self, error: Exception) -> None:
+        """Take up nothing more, and end with ``error``."""
+        self._stop_for(error)
+        if self._taking_up is not None:
+            self._taking_up.cancel()
+
     async def _has_room_in_time(self) -> bool:
         """Wait for room.  What comes free because all time is over is none."""
         limit = self.settings.concurrency
@@ -183,11 +208,33 @@ class FanOutWork:
 
     async def _one(self, index: int, spec: RunSpec) -> None:
         # No variable for the outcome: the traceback of its error may lead to this frame, and would make a cycle.
-        self._take(await self._outcome(index, spec))
+        if self._journal is None:
+            self._take(await self._outcome(index, spec))
+            return
+        try:
+            digest = self._journal.digest(index, spec)
+        except RequestValidationError as error:
+            self._take(RunOutcome(spec, index, spec.idempotency_key or mint_key(), None, None, error))
+            return
+        try:
+            entry = await self._journal.take_up(index, spec, digest)
+            known = entry.outcome(spec, index)
+        except (ConfigurationError, RequestValidationError) as error:
+            self.progress.in_flight -= 1
+            self._halt(error)
+            return
+        if known is not None:
+            self._take(known)
+            return
+        try:
+            self._take(await self._outcome(index, spec, entry))
+        except BaseException:
+            entry.left()
+            raise
 
     def _take(self, outcome: RunOutcome) -> None:
-        self.progress._count(_end_of(outcome))
-        if outcome.run_id is not None:
+        self.progress._count(end_of(outcome), from_journal=outcome.from_journal)
+        if outcome.run_id is not None and not outcome.from_journal:
             self._refusing_since = None
         if outcome.error is not None and self.settings.on_error == "raise":
             self._stop_for(outcome.error)
@@ -196,24 +243,34 @@ class FanOutWork:
         self._news.set()
         self._room.set()
 
-    async def _outcome(self, index: int, spec: RunSpec) -> RunOutcome:
+    async def _outcome(self, index: int, spec: RunSpec, entry: Entry | None = None) -> RunOutcome:
         """Start the run and follow it to its end."""
-        key = mint_key() if spec.idempotency_key is None else spec.idempotency_key
+        if entry is not None:
+            key = entry.record.idempotency_key
+        else:
+            key = mint_key() if spec.idempotency_key is None else spec.idempotency_key
 
         async def ask() -> AsyncRun:
+            if entry is not None:
+                await entry.asking()
             created = await self._starter.runs.create(
                 spec.workflow_id, idempotency_key=key, **spec._arguments()
             )
+            if entry is not None:
+                entry.started(created.run_id)
             return self._follower.get_run_handle(created.run_id)
 
         execution = Execution(spec.workflow_id, ask, cancel_on_exit=self.settings.cancel_on_exit)
         snapshot: RunSnapshot | None = None
         failure: Exception | None = None
         try:
-            begun_at = await self._first_turn(spec)
-            snapshot = await execution.to_end(
-                partial(self._start, execution, begun_at), self._follow, timeout=self._time_for_one(begun_at)
-            )
+            if entry is not None and entry.record.run_id is not None:
+                begun_at = time.monotonic()
+                start = partial(execution.go_on, self._follower.get_run_handle(entry.record.run_id))
+            else:
+                begun_at = await self._first_turn(spec)
+                start = partial(self._start, execution, begun_at)
+            snapshot = await execution.to_end(start, self._follow, timeout=self._time_for_one(begun_at))
         except asyncio.CancelledError as error:
             if anyio.current_effective_deadline() == float("-inf"):
                 raise  # the fan-out ends
@@ -228,9 +285,23 @@ class FanOutWork:
                 snapshot = error.snapshot
         run_id = execution.run.id if execution.run is not None else None
         try:
+            if entry is not None:
+                await self._write_down(entry, execution, snapshot, failure)
             return RunOutcome(spec, index, key, run_id, snapshot, failure)
         finally:
             del failure  # no cycle of the error, its traceback and this frame
+
+    async def _write_down(
+        self, entry: Entry, execution: Execution, snapshot: RunSnapshot | None, failure: Exception | None
+    ) -> None:
+        """Journal how the run ended.  One that did not end here is followed again by the next fan-out."""
+        try:
+            if snapshot is not None and (failure is None or execution.told_by(failure)):
+                await entry.ended(snapshot)
+            elif not execution.asked:
+                entry.refused()
+        except ConfigurationError as error:
+            self._halt(error)  # and give the outcome all the same
 
     def _time_for_one(self, now: float) -> float | None:
         timeout = self.settings.timeout
@@ -303,7 +374,16 @@ class FanOutWork:
             self._gate.noticed(error)
 
 
-def _end_of(outcome: RunOutcome) -> Literal["completed", "failed", "cancelled", "errors"]:
+def _journal_for(client: AsyncOpenwopClient, path: Path | None) -> Journal | None:
+    if path is None:
+        return None
+    from openwop._fanout.journal import Journal
+
+    return Journal(path, client)
+
+
+def end_of(outcome: RunOutcome) -> Literal["completed", "failed", "cancelled", "errors"]:
+    """What an outcome counts as."""
     error = outcome.error
     if error is None:
         return "completed"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -376,6 +377,7 @@ class OpenwopClient(BlockingClient[AsyncOpenwopClient]):
         deadline: float | None = None,
         on_interrupt: Callable[[Interrupt], Any] | None = None,
         cancel_on_exit: bool = False,
+        journal: str | os.PathLike[str] | None = None,
     ) -> FanOut:
         """Start many runs, so many at a time, and give the outcome of each as it finishes.
 
@@ -403,12 +405,16 @@ class OpenwopClient(BlockingClient[AsyncOpenwopClient]):
             on_interrupt: answers what the runs ask, several at once; see :meth:`Run.result`.
             cancel_on_exit: cancel on the host what was started here and is not waited for any more, after a time-out
                 and when the fan-out is left early.  Needs ``with``.
+            journal: path of a file that is made where there is none, and lets a fan-out of the same specs go on after
+                a crash: none has a second run, and what has ended is not asked for again.  It holds results of runs.
+                A spec is found in it by its ``key``, which must be its own, or else by its position.
 
         Raises:
             RequestValidationError: an argument that cannot be; nothing was sent.
 
-        While iterating, after the outcomes of what was started: what ``specs`` raised, or ``RunWaitTimeoutError`` when
-        the ``deadline`` came before all of them were taken up.
+        While iterating, after the outcomes of what was started: what ``specs`` raised; ``RunWaitTimeoutError`` when
+        the ``deadline`` came before all of them were taken up; ``ConfigurationError`` when the journal cannot be used,
+        and ``RequestValidationError`` when it has another spec at a spec's place.
 
         Example::
 
@@ -431,6 +437,7 @@ class OpenwopClient(BlockingClient[AsyncOpenwopClient]):
                 deadline=deadline,
                 on_interrupt=in_worker_thread(on_interrupt),
                 cancel_on_exit=cancel_on_exit,
+                journal=journal,
             ),
         )
 
