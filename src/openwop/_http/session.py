@@ -7,7 +7,6 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -20,11 +19,21 @@ from openwop._core.dialect import IMPLEMENTED_PROTOCOL_VERSION, V1, Dialect
 from openwop._core.gating import means_absent, refusal
 from openwop._core.notices import Notices
 from openwop._core.operations import Operation
-from openwop._core.redirect import MAX_REDIRECTS, REDIRECT_STATUSES, follow_redirect
+from openwop._core.redirect import MAX_REDIRECTS, REDIRECT_STATUSES
 from openwop._core.request import ApiRequest, build_request
-from openwop._core.retry import Failure, GiveUp, RetryBudget, RetryPolicy, decide
+from openwop._core.retry import GiveUp, RetryBudget, RetryPolicy, decide
 from openwop._core.trace import new_trace_id, trace_id_of, traceparent
 from openwop._core.upload import Upload
+from openwop._http.attempts import (
+    bind,
+    error_answer,
+    explained,
+    failure_of,
+    is_spent,
+    no_answer,
+    out_of_time,
+    redirected,
+)
 from openwop._http.transport import StreamResponse, Transport
 from openwop._version import __version__
 from openwop.config import ClientConfig, checked_timeout, is_token
@@ -34,7 +43,6 @@ from openwop.errors import (
     ConnectionFailedError,
     OpenwopError,
     RequestTimeoutError,
-    ResponseDecodeError,
 )
 from openwop.middleware import AttemptResponse, CallNext, Middleware
 from openwop.models.base import RequestModel
@@ -49,7 +57,6 @@ T = TypeVar("T")
 logger = logging.getLogger("openwop.http")
 
 USER_AGENT = f"openwop-sdk/{IMPLEMENTED_PROTOCOL_VERSION} openwop-python/{__version__}"
-_ERROR_BODY_LIMIT = 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -245,19 +252,19 @@ class Session:
                 result = await attempt(request, key, policy.total_timeout - (time.monotonic() - started))
             except (ConnectionFailedError, RequestTimeoutError) as trouble:
                 error: OpenwopError = trouble
-                failure = _no_answer(trouble)
+                failure = no_answer(trouble)
             except ApiError as refusal:
                 if (
                     refusal.status == 401
                     and callable(self.config.api_key)
                     and not renewed
-                    and not _is_spent(request)
+                    and not is_spent(request)
                 ):
                     renewed = True
                     if await self.api_key(left) != key:
                         continue  # the token was rotated as the request went out
                 refusal._may_be_done = unknown
-                error, failure = refusal, _failure(refusal)
+                error, failure = refusal, failure_of(refusal)
             else:
                 self.shared.budget.give_back(spent)
                 return result
@@ -267,12 +274,10 @@ class Session:
             )  # fmt: skip
             unknown = unknown or may_have_started(error)
             if isinstance(decision, GiveUp):
-                raise _explained(error, decision.reason)
-            if _is_spent(request):
+                raise explained(error, decision.reason)
+            if is_spent(request):
                 self.shared.budget.give_back(decision.cost)
-                raise _explained(
-                    error, "not retried: the body came from an iterable, which is read only once"
-                )
+                raise explained(error, "not retried: the body came from an iterable, which is read only once")
             if decision.free:
                 policy = replace(policy, max_retries=policy.max_retries + 1)
             request = replace(request, attempt=request.attempt + 1)
@@ -299,7 +304,7 @@ class Session:
         self, request: ApiRequest, key: str | None, per_attempt: float, time_left: float, long_poll: bool
     ) -> tuple[Answer, ApiRequest]:
         if time_left <= 0:
-            raise _out_of_time(request, self.policy.total_timeout)
+            raise out_of_time(request, self.policy.total_timeout)
         # The limit of an upload is one for each piece of it, so what is left for the call does not shorten it.
         limit = per_attempt if request.upload is not None else min(per_attempt, time_left)
         transport = self.shared.transport
@@ -311,7 +316,7 @@ class Session:
                 location = answer.headers.get("location") if answer.status in REDIRECT_STATUSES else None
                 if not location:
                     return answer
-                outgoing = _redirected(outgoing, answer.status, location)
+                outgoing = redirected(outgoing, answer.status, location)
             raise ConfigurationError(f"{request.operation}: more than {MAX_REDIRECTS} redirects")
 
         async def transmit(outgoing: ApiRequest) -> AttemptResponse:
@@ -333,7 +338,7 @@ class Session:
         self, request: ApiRequest, key: str | None, limit: float, idle_timeout: float | None = None
     ) -> StreamResponse:
         if limit <= 0:
-            raise _out_of_time(request, self.policy.total_timeout)
+            raise out_of_time(request, self.policy.total_timeout)
         streams: list[StreamResponse] = []
 
         async def transmit(outgoing: ApiRequest) -> AttemptResponse:
@@ -345,7 +350,7 @@ class Session:
                 location = stream.headers.get("location") if stream.status in REDIRECT_STATUSES else None
                 if not location:
                     return AttemptResponse(stream.status, stream.headers, None)
-                outgoing = _redirected(outgoing, stream.status, location)
+                outgoing = redirected(outgoing, stream.status, location)
             raise ConfigurationError(f"{request.operation}: more than {MAX_REDIRECTS} redirects")
 
         try:
@@ -357,7 +362,7 @@ class Session:
             stream = streams[-1]
             self._tell(request, stream.headers)
             if stream.status >= 300:
-                raise self._error(request, await _error_answer(stream, limit))
+                raise self._error(request, await error_answer(stream, limit))
             streams.remove(stream)
             return stream
         finally:
@@ -372,7 +377,7 @@ class Session:
     def _through_middleware(self, transmit: CallNext) -> CallNext:
         call_next = transmit
         for middleware in reversed(self.middleware):
-            call_next = _bind(middleware, call_next)
+            call_next = bind(middleware, call_next)
         return call_next
 
     def _dressed(self, request: ApiRequest, key: str | None, *, stream: bool) -> ApiRequest:
@@ -414,73 +419,3 @@ class Session:
         if self.on_refusal is not None and isinstance(error, ApiError):
             self.on_refusal(error)
         return error
-
-
-async def _error_answer(stream: StreamResponse, limit: float) -> Answer:
-    """A refusal to stream, with as much of its body as can be had: the status alone says the most."""
-    content = b""
-    try:
-        with anyio.move_on_after(limit):
-            async with aclosing(stream.chunks()) as chunks:
-                async for chunk in chunks:
-                    content += chunk
-                    if len(content) >= _ERROR_BODY_LIMIT:
-                        await stream.aclose()  # and not `break`: reading on ends all the generators below
-    except (ConnectionFailedError, RequestTimeoutError, ResponseDecodeError) as error:
-        logger.debug("the body of a refused stream broke off: %s", type(error).__name__)
-    return Answer(stream.status, stream.headers, content[:_ERROR_BODY_LIMIT])
-
-
-def _bind(middleware: Middleware, call_next: CallNext) -> CallNext:
-    async def bound(request: ApiRequest) -> AttemptResponse:
-        return await middleware(request, call_next)
-
-    return bound
-
-
-def _redirected(request: ApiRequest, status: int, location: str) -> ApiRequest:
-    target = follow_redirect(request, status, location)
-    if _is_spent(request):
-        target = "the body came from an iterable, which is read only once"
-    if isinstance(target, str):
-        raise ConfigurationError(
-            f"{request.operation}: the host redirects ({status}) and it is not followed: {target}"
-        )
-    return target
-
-
-def _is_spent(request: ApiRequest) -> bool:
-    return request.upload is not None and request.upload.spent
-
-
-def _failure(error: ApiError) -> Failure:
-    retriable = error.details.get("retriable", error.details.get("retryable"))
-    return Failure(
-        status=error.status,
-        code=error.code,
-        retry_after=error.retry_after,
-        retriable=retriable if isinstance(retriable, bool) else None,
-    )
-
-
-def _no_answer(error: ConnectionFailedError | RequestTimeoutError) -> Failure:
-    if isinstance(error, RequestTimeoutError):
-        return Failure()
-    return Failure(not_sent=error.not_sent, stale_connection=error.stale_connection)
-
-
-def _explained(error: OpenwopError, reason: str) -> OpenwopError:
-    """The original error, which says why it was not retried."""
-    if reason and isinstance(error, ApiError):
-        error.note = reason
-    elif reason:
-        error.args = (f"{error.args[0]} [{reason}]", *error.args[1:])
-    return error
-
-
-def _out_of_time(request: ApiRequest, total_timeout: float) -> RequestTimeoutError:
-    return RequestTimeoutError(
-        f"{request.operation}: no answer within total_timeout={total_timeout:g} s",
-        operation=request.operation,
-        idempotency_key=request.idempotency_key,
-    )
