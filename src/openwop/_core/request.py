@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote, urlencode
 
 from openwop._core.dialect import DIALECTS, Dialect
@@ -17,6 +17,9 @@ from openwop._core.upload import Upload
 from openwop.errors import RequestValidationError
 from openwop.models.base import ModelMismatch, RequestModel
 from openwop.models.checks import MAX_ID_LENGTH, check_file_path, check_id
+
+if TYPE_CHECKING:
+    from openwop._core.observer import CallWatch
 
 __all__ = ["ApiRequest", "build_request", "check_path_value", "checked_headers", "raw_request", "refuse"]
 
@@ -63,6 +66,10 @@ class ApiRequest:
     """A value that the host has to declare: ``("replay.modes", "branch")``."""
     upload: Upload | None = field(default=None, repr=False)
     """A body that is read as it is sent, in place of ``content``."""
+    template: str = ""
+    """The path with ``{names}`` in place of ids and tokens; ``""`` for a raw request."""
+    watch: CallWatch | None = field(default=None, repr=False, compare=False)
+    """What is told of the call's attempts, if anybody watches them."""
 
     @property
     def url(self) -> str:
@@ -74,7 +81,7 @@ class ApiRequest:
         return ApiRequest(
             self.method, self.origin, self.target, headers, self.content, self.operation, self.retry, self.auth,
             self.idempotency_key, self.capability, self.trace_id, self.attempt, self.names_item, self.posture,
-            self.upload,
+            self.upload, self.template, self.watch,
         )  # fmt: skip
 
     def describe(self) -> str:
@@ -143,6 +150,7 @@ def build_request(
         names_item="{" in operation.path or operation.names_item,
         posture=posture,
         upload=upload,
+        template=dialect.path_prefix + operation.path if operation.versioned else operation.path,
     )
 
 

@@ -7,6 +7,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -17,7 +18,9 @@ from openwop._core.decisions import may_have_started
 from openwop._core.decode import Answer, decode_error, decode_success
 from openwop._core.dialect import IMPLEMENTED_PROTOCOL_VERSION, V1, Dialect
 from openwop._core.gating import means_absent, refusal
+from openwop._core.logs import log_fields
 from openwop._core.notices import Notices
+from openwop._core.observer import Observer
 from openwop._core.operations import Operation
 from openwop._core.redirect import MAX_REDIRECTS, REDIRECT_STATUSES
 from openwop._core.request import ApiRequest, build_request
@@ -35,6 +38,7 @@ from openwop._http.attempts import (
     redirected,
 )
 from openwop._http.transport import StreamResponse, Transport
+from openwop._http.watching import NOTHING, CallWatch, attempt_of
 from openwop._version import __version__
 from openwop.config import ClientConfig, checked_timeout, is_token
 from openwop.errors import (
@@ -74,6 +78,8 @@ class Shared:
     """What the host said of itself, replaced as a whole by each newer document; ``None`` until it was read."""
     reconsider: Callable[[], Awaitable[None]] | None = None
     """Look at the document again if it may be out of date: asked before a call is refused because of it."""
+    observer: Observer | None = None
+    """Who watches what the client does; see :mod:`openwop.integrations.otel`."""
 
 
 class Session:
@@ -143,21 +149,34 @@ class Session:
 
         spoken = self.dialect
         request = build(spoken)  # before any I/O, so that a bad argument is the first thing to be found
-        await self.ready()
-        if self.dialect is not spoken:
-            request = build(self.dialect)
-        answer, request = await self.send(
-            request, timeout=timeout, hold_s=hold_s, long_poll=operation.long_poll
-        )
-        data = cast("T", None)
-        if answer.status != 304:  # which is an error where it was not asked for, see `_attempt`
-            data = decode_success(
-                operation.response, operation.id, answer,
-                body_optional=operation.body_optional, confidential=operation.confidential,
-            )  # fmt: skip
+        with self.watched(request, body):
+            watch = request.watch
+            await self.ready()
+            if self.dialect is not spoken:
+                request = build(self.dialect)
+                request.watch = watch
+            answer, request = await self.send(
+                request, timeout=timeout, hold_s=hold_s, long_poll=operation.long_poll
+            )
+            data = cast("T", None)
+            if answer.status != 304:  # which is an error where it was not asked for, see `_attempt`
+                data = decode_success(
+                    operation.response, operation.id, answer,
+                    body_optional=operation.body_optional, confidential=operation.confidential,
+                )  # fmt: skip
+            if watch is not None:
+                watch.result(data)
         if answers is not None:
             answers.append(self.wrap(data, answer, request))
         return data
+
+    def watched(self, request: ApiRequest, body: object = None) -> AbstractContextManager[object]:
+        """The scope of one logical call for those who watch it, if anybody does and it is not in one already."""
+        observer = self.shared.observer
+        if request.watch is not None or (observer is None and not logger.isEnabledFor(logging.DEBUG)):
+            return NOTHING
+        request.watch = watch = CallWatch(observer, observer.call(request, body) if observer else None)
+        return watch
 
     def wrap(self, data: T, answer: Answer, request: ApiRequest) -> ApiResponse[T]:
         """The result with what came with it."""
@@ -186,17 +205,21 @@ class Session:
         ) -> tuple[Answer, ApiRequest]:
             return await self._attempt(current, key, per_attempt, time_left, long_poll)
 
-        return await self._retrying(request, policy, attempt)
+        with self.watched(request):
+            return await self._retrying(request, policy, attempt)
 
     async def open_stream(self, request: ApiRequest, *, timeout: float | None = None) -> StreamResponse:
         """One attempt of a stream request, without retries; raises the typed error of anything but a 2xx answer."""
         await self.ready()
         if request.capability is not None:
             await self._admit(request)
-        request.trace_id = request.trace_id or self._trace_id or new_trace_id()
         limit = self.config.timeout if timeout is None else checked_timeout(timeout)
+        if self.shared.observer is not None or logger.isEnabledFor(logging.DEBUG):
+            request.watch = CallWatch(self.shared.observer)
+        self._give_trace(request)
         key = await self.api_key(limit) if request.auth else None
-        return await self._attempt_stream(request, key, limit)
+        with attempt_of(request):
+            return await self._attempt_stream(request, key, limit)
 
     async def open_stream_retrying(
         self, request: ApiRequest, *, timeout: float | None = None, idle_timeout: float | None = None
@@ -208,7 +231,8 @@ class Session:
         async def attempt(current: ApiRequest, key: str | None, time_left: float) -> StreamResponse:
             return await self._attempt_stream(current, key, min(limit, time_left), idle_timeout)
 
-        return await self._retrying(request, self.policy, attempt)
+        with self.watched(request):
+            return await self._retrying(request, self.policy, attempt)
 
     async def download(
         self,
@@ -231,7 +255,8 @@ class Session:
             finally:
                 await stream.aclose()
 
-        return await self._retrying(request, self.policy, attempt)
+        with self.watched(request):
+            return await self._retrying(request, self.policy, attempt)
 
     async def _retrying(
         self,
@@ -242,14 +267,15 @@ class Session:
         """Call ``attempt(request, key, seconds left)`` until it returns, or the policy says to raise its error."""
         if request.capability is not None:
             await self._admit(request)
-        request.trace_id = request.trace_id or self._trace_id or new_trace_id()
+        self._give_trace(request)
         started = time.monotonic()
         spent, renewed, unknown = 0, False, False
         while True:
             left = policy.total_timeout - (time.monotonic() - started)
             key = await self.api_key(left) if request.auth else None
             try:
-                result = await attempt(request, key, policy.total_timeout - (time.monotonic() - started))
+                with attempt_of(request):
+                    result = await attempt(request, key, policy.total_timeout - (time.monotonic() - started))
             except (ConnectionFailedError, RequestTimeoutError) as trouble:
                 error: OpenwopError = trouble
                 failure = no_answer(trouble)
@@ -282,9 +308,7 @@ class Session:
                 policy = replace(policy, max_retries=policy.max_retries + 1)
             request = replace(request, attempt=request.attempt + 1)
             spent = decision.cost
-            logger.debug(
-                "retrying %s in %.2f s after %s", request.operation, decision.delay_s, type(error).__name__
-            )
+            self._tell_retry(request, error, decision.delay_s)
             try:
                 await anyio.sleep(decision.delay_s)
             except BaseException:
@@ -329,7 +353,7 @@ class Session:
             answer = Answer(response.status, response.headers, response.content or b"")
         else:
             answer = await send(outgoing)
-        self._tell(request, answer.headers)
+        self._tell(request, answer.status, answer.headers)
         if answer.status >= 300 and not (answer.status == 304 and "If-None-Match" in outgoing.headers):
             raise self._error(request, answer)
         return answer, outgoing
@@ -360,7 +384,7 @@ class Session:
                     f"middleware: {request.operation} needs an answer from call_next to read"
                 )
             stream = streams[-1]
-            self._tell(request, stream.headers)
+            self._tell(request, stream.status, stream.headers)
             if stream.status >= 300:
                 raise self._error(request, await error_answer(stream, limit))
             streams.remove(stream)
@@ -369,10 +393,35 @@ class Session:
             for stream in streams:
                 await stream.aclose()
 
-    def _tell(self, request: ApiRequest, headers: Mapping[str, str]) -> None:
+    def _tell(self, request: ApiRequest, status: int, headers: Mapping[str, str]) -> None:
+        if request.watch is not None:
+            request.watch.answered(status)
         notice = self.shared.notices.deprecation(request.operation, headers)
         if notice is not None:
-            logger.warning("%s", notice)
+            logger.warning(
+                "%s", notice, extra=log_fields(operation=request.operation, trace_id=request.trace_id)
+            )
+
+    def _tell_retry(self, request: ApiRequest, error: OpenwopError, delay_s: float) -> None:
+        if request.watch is None:
+            return
+        request.watch.retrying(error, delay_s)
+        reason = type(error).__name__
+        logger.debug(
+            "retrying %s in %.2f s after %s", request.operation, delay_s, reason,
+            extra=log_fields(
+                operation=request.operation, method=request.method, path=request.template or None,
+                attempt=request.attempt, delay_s=delay_s, reason=reason, trace_id=request.trace_id,
+                status=error.status if isinstance(error, ApiError) else None,
+            ),
+        )  # fmt: skip
+
+    def _give_trace(self, request: ApiRequest) -> None:
+        """The trace of a call: the caller's own, where a header names one; else the current one; else a new one."""
+        observer = self.shared.observer
+        if observer is not None and self._trace_id is None and "traceparent" not in request.headers:
+            request.trace_id = observer.trace_id() or request.trace_id
+        request.trace_id = request.trace_id or self._trace_id or new_trace_id()
 
     def _through_middleware(self, transmit: CallNext) -> CallNext:
         call_next = transmit
@@ -385,6 +434,7 @@ class Session:
         headers = {
             "Accept-Encoding": "identity" if stream else "gzip",
             "traceparent": traceparent(request.trace_id),
+            **(request.watch.headers if request.watch is not None else {}),
             **self._base_headers,
             **request.headers,
         }
