@@ -9,6 +9,7 @@ import time
 import anyio
 
 from openwop._core.decisions import outcome_error
+from openwop._core.logs import log_fields
 from openwop._core.pace import look_interval_s
 from openwop._core.retry import RETRYABLE_STATUSES
 from openwop._desk import Desk, OnInterrupt
@@ -46,7 +47,11 @@ class StatusPolls:
             except OpenwopError as error:
                 if not _may_pass(error) or time.monotonic() - seen_at >= _PATIENCE_S:
                     raise
-                logger.debug("run %s: no state for now: %s", run.id, type(error).__name__)
+                reason = type(error).__name__
+                logger.debug(
+                    "run %s: no state for now: %s", run.id, reason,
+                    extra=log_fields(run_id=run.id, reason=reason),
+                )  # fmt: skip
                 continue
             seen_at = time.monotonic()
             if snapshot.is_terminal:

@@ -19,6 +19,7 @@ import anyio
 import anyio.abc
 
 from openwop._core.idempotency import mint_key
+from openwop._core.observer import RunObserver
 from openwop._core.progress import FanOutProgress
 from openwop._desk import OnInterrupt
 from openwop._execution import Execution
@@ -26,6 +27,7 @@ from openwop._fanout.gate import StartGate, asks_to_slow_down
 from openwop._fanout.polls import StatusPolls
 from openwop._fanout.source import SpecSource
 from openwop._fanout.specs import RunOutcome, RunSpec
+from openwop._http.watching import NOTHING
 from openwop.errors import ApiError, RunCancelledError, RunFailedError, RunWaitTimeoutError
 from openwop.models.runs import RunSnapshot
 
@@ -64,6 +66,8 @@ class FanOutWork:
         self.source = SpecSource(specs)
         self.progress = FanOutProgress(self.source.total, time.monotonic)
         config = client._session.config
+        observer = client._session.shared.observer
+        self._watch = None if observer is None else observer.fan_out(settings.concurrency, settings.strategy)
         self._gate = StartGate(settings.concurrency, config.max_retry_wait)
         self._longest_wait_s = config.max_retry_wait
         self._patience_s = config.total_timeout
@@ -113,9 +117,15 @@ class FanOutWork:
         self.progress._begin()
         if self.settings.deadline is not None:
             self._ends_at = time.monotonic() + self.settings.deadline
-        async with anyio.create_task_group() as group:
-            self._group = group
-            await self._take_up(group)
+        watch = self._watch
+        with NOTHING if watch is None else watch:
+            try:
+                async with anyio.create_task_group() as group:
+                    self._group = group
+                    await self._take_up(group)
+            finally:
+                if watch is not None:
+                    watch.over(self.progress, self._stopped_for)
         self._complete = True
 
     def ended(self) -> None:
@@ -180,9 +190,15 @@ class FanOutWork:
 
     async def _one(self, index: int, spec: RunSpec) -> None:
         # No variable for the outcome: the traceback of its error may lead to this frame, and would make a cycle.
-        self._take(await self._outcome(index, spec))
+        if self._watch is None:
+            self._take(await self._outcome(index, spec))
+        else:
+            with self._watch.run(spec.workflow_id) as watch:
+                self._take(await self._outcome(index, spec), watch)
 
-    def _take(self, outcome: RunOutcome) -> None:
+    def _take(self, outcome: RunOutcome, watch: RunObserver | None = None) -> None:
+        if watch is not None:
+            watch.ended(outcome.run_id, outcome.error)
         self.progress._count(_end_of(outcome))
         if outcome.run_id is not None:
             self._refusing_since = None

@@ -20,7 +20,7 @@ from openwop._core.dialect import IMPLEMENTED_PROTOCOL_VERSION, V1, Dialect
 from openwop._core.gating import means_absent, refusal
 from openwop._core.logs import log_fields
 from openwop._core.notices import Notices
-from openwop._core.observer import Observer
+from openwop._core.observer import Observer, WaitObserver
 from openwop._core.operations import Operation
 from openwop._core.redirect import MAX_REDIRECTS, REDIRECT_STATUSES
 from openwop._core.request import ApiRequest, build_request
@@ -177,6 +177,13 @@ class Session:
             return NOTHING
         request.watch = watch = CallWatch(observer, observer.call(request, body) if observer else None)
         return watch
+
+    def waiting(
+        self, name: str, *, workflow_id: str | None = None, run_id: str | None = None
+    ) -> AbstractContextManager[WaitObserver | None]:
+        """The scope of a wait that takes many calls, for who watches the client."""
+        observer = self.shared.observer
+        return NOTHING if observer is None else observer.wait(name, workflow_id=workflow_id, run_id=run_id)
 
     def wrap(self, data: T, answer: Answer, request: ApiRequest) -> ApiResponse[T]:
         """The result with what came with it."""
