@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any
 try:
     from opentelemetry.metrics import MeterProvider, get_meter
     from opentelemetry.trace import TracerProvider, get_tracer
-except ImportError as missing:
-    raise ImportError(
-        "openwop.integrations.otel needs an extra: pip install 'openwop[otel]'", name=missing.name
-    ) from None
+except ModuleNotFoundError as error:
+    if error.name is None or error.name.partition(".")[0] != "opentelemetry":
+        raise
+    message = "openwop.integrations.otel needs opentelemetry-api: pip install 'openwop[otel]'"
+    raise ModuleNotFoundError(message, name=error.name) from error
 
 from openwop._http.session import Session, Shared
 from openwop._version import __version__
