@@ -369,8 +369,8 @@ class AsyncOpenwopClient(AsyncClientResources):
         await self._session.ready()
         request = self._raw_request(method, path, json, params, headers)
         with self._session.watched(request):
-            answer, _ = await self._session.send(request, timeout=timeout)
-            return decode_json(request.operation, answer)
+            answer, sent = await self._session.send(request, timeout=timeout)
+            return decode_json(request.operation, answer, sent.secrets)
 
     def stream(
         self,

@@ -6,12 +6,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
 from openwop._core.dialect import DIALECTS, Dialect
 from openwop._core.idempotency import checked_key, mint_key
 from openwop._core.operations import Operation, RetryClass
-from openwop._core.redact import redact_headers, redact_url
+from openwop._core.redact import is_secret_name, redact_headers, redact_url
 from openwop._core.trace import trace_id_of
 from openwop._core.upload import Upload
 from openwop.errors import RequestValidationError
@@ -83,6 +83,16 @@ class ApiRequest:
             self.idempotency_key, self.capability, self.trace_id, self.attempt, self.names_item, self.posture,
             self.upload, self.template, self.watch,
         )  # fmt: skip
+
+    def secrets(self) -> list[str]:
+        """What this request tells the host that nobody else may see."""
+        found = [value for name, value in self.headers.items() if is_secret_name(name)]
+        found += [value.partition(" ")[2] for value in found]  # without the scheme, "Bearer" for one
+        before, named, _ = self.template.partition("{token}")
+        if named:
+            segment = self.target[len(before) :].partition("?")[0].partition("/")[0]
+            found += [segment, unquote(segment)]
+        return found
 
     def describe(self) -> str:
         """Method and URL without secrets."""

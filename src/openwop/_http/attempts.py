@@ -8,6 +8,7 @@ from contextlib import aclosing
 import anyio
 
 from openwop._core.decode import Answer
+from openwop._core.redact import scrub
 from openwop._core.redirect import follow_redirect
 from openwop._core.request import ApiRequest
 from openwop._core.retry import Failure
@@ -24,11 +25,17 @@ from openwop.middleware import AttemptResponse, CallNext, Middleware
 
 __all__ = [
     "bind", "error_answer", "explained", "failure_of", "is_spent", "no_answer", "out_of_time", "redirected",
+    "without_secrets",
 ]  # fmt: skip
 
 logger = logging.getLogger("openwop.http")
 
 _ERROR_BODY_LIMIT = 1024 * 1024
+
+
+def without_secrets(request: ApiRequest, answer: Answer) -> Answer:
+    """A refusal for an error to quote: some hosts, and things on the way, tell the caller what was sent."""
+    return Answer(answer.status, answer.headers, scrub(answer.content, request.secrets()))
 
 
 async def error_answer(stream: StreamResponse, limit: float) -> Answer:

@@ -36,6 +36,7 @@ from openwop._http.attempts import (
     no_answer,
     out_of_time,
     redirected,
+    without_secrets,
 )
 from openwop._http.transport import StreamResponse, Transport
 from openwop._http.watching import NOTHING, CallWatch, attempt_of
@@ -163,6 +164,7 @@ class Session:
                 data = decode_success(
                     operation.response, operation.id, answer,
                     body_optional=operation.body_optional, confidential=operation.confidential,
+                    secrets=request.secrets,
                 )  # fmt: skip
             if watch is not None:
                 watch.result(data)
@@ -362,7 +364,7 @@ class Session:
             answer = await send(outgoing)
         self._tell(request, answer.status, answer.headers)
         if answer.status >= 300 and not (answer.status == 304 and "If-None-Match" in outgoing.headers):
-            raise self._error(request, answer)
+            raise self._error(outgoing, without_secrets(outgoing, answer))
         return answer, outgoing
 
     async def _attempt_stream(
@@ -385,7 +387,8 @@ class Session:
             raise ConfigurationError(f"{request.operation}: more than {MAX_REDIRECTS} redirects")
 
         try:
-            await self._through_middleware(transmit)(self._dressed(request, key, stream=True))
+            dressed = self._dressed(request, key, stream=True)
+            await self._through_middleware(transmit)(dressed)
             if not streams:
                 raise ConfigurationError(
                     f"middleware: {request.operation} needs an answer from call_next to read"
@@ -393,7 +396,7 @@ class Session:
             stream = streams[-1]
             self._tell(request, stream.status, stream.headers)
             if stream.status >= 300:
-                raise self._error(request, await error_answer(stream, limit))
+                raise self._error(dressed, without_secrets(dressed, await error_answer(stream, limit)))
             streams.remove(stream)
             return stream
         finally:
