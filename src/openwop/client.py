@@ -370,7 +370,7 @@ class AsyncOpenwopClient(AsyncClientResources):
         request = self._raw_request(method, path, json, params, headers)
         with self._session.watched(request):
             answer, sent = await self._session.send(request, timeout=timeout)
-            return decode_json(request.operation, answer, sent.secrets)
+            return decode_json(request.operation, answer, sent._secrets)
 
     def stream(
         self,

@@ -84,7 +84,7 @@ class ApiRequest:
             self.upload, self.template, self.watch,
         )  # fmt: skip
 
-    def secrets(self) -> list[str]:
+    def _secrets(self) -> list[str]:
         """What this request tells the host that nobody else may see."""
         found = [value for name, value in self.headers.items() if is_secret_name(name)]
         found += [value.partition(" ")[2] for value in found]  # without the scheme, "Bearer" for one

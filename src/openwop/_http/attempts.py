@@ -35,7 +35,7 @@ _ERROR_BODY_LIMIT = 1024 * 1024
 
 def without_secrets(request: ApiRequest, answer: Answer) -> Answer:
     """A refusal for an error to quote: some hosts, and things on the way, tell the caller what was sent."""
-    return Answer(answer.status, answer.headers, scrub(answer.content, request.secrets()))
+    return Answer(answer.status, answer.headers, scrub(answer.content, request._secrets()))
 
 
 async def error_answer(stream: StreamResponse, limit: float) -> Answer:

@@ -164,7 +164,7 @@ class Session:
                 data = decode_success(
                     operation.response, operation.id, answer,
                     body_optional=operation.body_optional, confidential=operation.confidential,
-                    secrets=request.secrets,
+                    secrets=request._secrets,
                 )  # fmt: skip
             if watch is not None:
                 watch.result(data)

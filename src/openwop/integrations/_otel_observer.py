@@ -121,15 +121,15 @@ class OtelObserver:
         return _FanOut(self, "openwop.fan_out", facts)
 
     def server_of(self, origin: str) -> Attributes:
-        """The attributes that name a host; there is one, and redirects lead to few others."""
+        """The attributes that name a host.  A client has one: redirects are followed within an attempt."""
         known = self._servers.get(origin)
-        if known is None:
-            parts = urlsplit(origin)
-            port = parts.port or (443 if parts.scheme == "https" else 80)
-            known = {"server.address": parts.hostname or "", "server.port": port}
-            if origin:
-                self._servers[origin] = known
-        return known
+        if known is not None:
+            return known
+        parts = urlsplit(origin)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        made: Attributes = {"server.address": parts.hostname or "", "server.port": port}
+        self._servers[origin] = made
+        return made
 
     def _version(self) -> str:
         known = self._shared.capabilities
