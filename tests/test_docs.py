@@ -190,7 +190,14 @@ OUTPUTS = {
     "snippets/resumed.py": r"100 runs, 40 of them from before\nTrue\n",
     "snippets/served_workflows.py": r"\{'published': True\}\n",
     "snippets/python_workflow.py": r"\['acme\.greeted'\]\n2 connections broke, 0 events were lost\n",
+    "snippets/logged.py": r'\{"logger": "openwop\.http", "text": "POST /v1/runs: HTTP 201 in .+ s", '
+    r'"openwop_operation": "createRun", .+\}\n',
     "snippets/three_days.py": r"waiting-approval\nreject\n3 days, 0:00:00\n",
+    "snippets/traced.py": (
+        r"answer a customer\nopenwop\.execute\nopenwop\.discovery\.capabilities\nGET /\.well-known/openwop\n"
+        r"openwop\.runs\.create\nPOST /v1/runs\nopenwop\.run\.result\nopenwop\.runs\.events\n"
+        r"GET /v1/runs/\{runId\}/events\nopenwop\.runs\.get\nGET /v1/runs/\{runId\}\n"
+    ),
 }
 
 

@@ -31,6 +31,7 @@ MODULES = (
     "openwop.inbox",
     "openwop.integrations.redis",
     "openwop.integrations.dask",
+    "openwop.integrations.otel",
     "openwop.middleware",
     "openwop.models",
     "openwop.models.payloads",

@@ -9,6 +9,7 @@ from typing import Any
 
 from openwop._core.decisions import already_handled, completed_answer
 from openwop._core.ledger import InterruptLedger, is_request
+from openwop._core.logs import log_fields
 from openwop.errors import ApiError
 from openwop.models.events import RunEvent
 from openwop.models.interrupts import Interrupt
@@ -77,6 +78,7 @@ class Desk:
     """Hands pending interrupts of one run to a handler, each of them once."""
 
     def __init__(self, run_id: str, handler: OnInterrupt, look: Look, resolve: Resolve) -> None:
+        self._run_id = run_id
         self._handler = handler
         self._resolve = resolve
         self._pending = PendingLooks(run_id, look)
@@ -99,4 +101,7 @@ class Desk:
         except ApiError as error:
             if not already_handled(error):
                 raise
-            logger.info("the interrupt at node %s was resolved by someone else", interrupt.node_id)
+            logger.info(
+                "the interrupt at node %s was resolved by someone else", interrupt.node_id,
+                extra=log_fields(run_id=self._run_id, node_id=interrupt.node_id),
+            )  # fmt: skip

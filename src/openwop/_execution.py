@@ -10,6 +10,7 @@ import anyio
 
 from openwop._core.decisions import may_have_started
 from openwop._core.idempotency import checked_key, mint_key
+from openwop._core.logs import log_fields
 from openwop._desk import OnInterrupt
 from openwop.config import checked_wait
 from openwop.errors import OpenwopError, RunCancelledError, RunFailedError, RunWaitTimeoutError
@@ -52,7 +53,13 @@ async def execute(
     async def follow(run: AsyncRun) -> RunSnapshot:
         return await run.result(on_interrupt=on_interrupt)
 
-    return await execution.to_end(start, follow, timeout=checked_wait(timeout))
+    limit = checked_wait(timeout)
+    with client._session.waiting("execute", workflow_id=workflow_id) as watch:
+        try:
+            return await execution.to_end(start, follow, timeout=limit)
+        finally:
+            if watch is not None and execution.run is not None:
+                watch.note(run_id=execution.run.id)
 
 
 class Execution:
@@ -126,4 +133,8 @@ class Execution:
                 found = self.run if self.run is not None else await self._ask()
                 await found.cancel(reason="the client stopped waiting")
             except OpenwopError as error:
-                logger.warning("a run that was started here could not be cancelled: %s", type(error).__name__)
+                reason = type(error).__name__
+                logger.warning(
+                    "a run that was started here could not be cancelled: %s", reason,
+                    extra=log_fields(run_id=None if self.run is None else self.run.id, reason=reason),
+                )  # fmt: skip

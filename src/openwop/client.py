@@ -383,8 +383,9 @@ class AsyncOpenwopClient(AsyncClientResources):
         """
         await self._session.ready()
         request = self._raw_request(method, path, json, params, headers)
-        answer, _ = await self._session.send(request, timeout=timeout)
-        return decode_json(request.operation, answer)
+        with self._session.watched(request):
+            answer, sent = await self._session.send(request, timeout=timeout)
+            return decode_json(request.operation, answer, sent._secrets)
 
     def stream(
         self,

@@ -18,6 +18,7 @@ from openwop._core.decisions import (
     refinement,
 )
 from openwop._core.ledger import InterruptLedger
+from openwop._core.logs import log_fields
 from openwop._core.masks import holds_mask
 from openwop._core.options import Unlisted
 from openwop._core.request import check_path_value
@@ -165,20 +166,24 @@ class AsyncRun:
 
             snapshot = await run.result(timeout=60)
         """
-        snapshot = None
-        with anyio.move_on_after(checked_wait(timeout)):
-            snapshot = await self._wait(on_interrupt)
-        if snapshot is None:
-            raise RunWaitTimeoutError(
-                f"run {self._id} was still going after {timeout:g} s", snapshot=await self.last_look()
-            )
-        error = outcome_error(snapshot) if check else None
-        try:
-            if error is not None:
-                raise error
-            return snapshot
-        finally:
-            del error  # no cycle of the error, its traceback and this frame
+        snapshot = error = None
+        limit = checked_wait(timeout)
+        with self._client._session.waiting("run.result", run_id=self._id) as watch:
+            try:
+                with anyio.move_on_after(limit):
+                    snapshot = await self._wait(on_interrupt)
+                if snapshot is None:
+                    raise RunWaitTimeoutError(
+                        f"run {self._id} was still going after {timeout:g} s", snapshot=await self.last_look()
+                    )
+                if watch is not None:
+                    watch.note(status=snapshot.status)
+                error = outcome_error(snapshot) if check else None
+                if error is not None:
+                    raise error
+                return snapshot
+            finally:
+                del error  # no cycle of the error, its traceback and this frame
 
     async def _wait(self, on_interrupt: OnInterrupt | None) -> RunSnapshot:
         desk = None
@@ -219,7 +224,9 @@ class AsyncRun:
             snapshot = await self.snapshot()
         if snapshot.is_terminal:
             return snapshot
-        logger.warning("run %s has ended, but its state does not show it", self._id)
+        logger.warning(
+            "run %s is over; its state does not show it", self._id, extra=log_fields(run_id=self._id)
+        )
         return snapshot.model_copy(update={"status": self._ended_as})
 
     async def last_look(self) -> RunSnapshot | None:
@@ -233,9 +240,8 @@ class AsyncRun:
             try:
                 return await self.snapshot()
             except OpenwopError as error:
-                logger.debug(
-                    "no snapshot of run %s after its time was over: %s", self._id, type(error).__name__
-                )
+                about = log_fields(run_id=self._id, reason=type(error).__name__)
+                logger.debug("no last look at run %s: %s", self._id, type(error).__name__, extra=about)
         return None
 
     async def cancel(self, *, reason: str | None = None) -> RunCancelled:
@@ -296,7 +302,7 @@ class AsyncRun:
             if source is not None and holds_mask(source.to_wire()):
                 logger.warning(
                     "run %s holds values that its host has masked: where they are used, its replay %s may differ",
-                    self._id, forked.run_id,
+                    self._id, forked.run_id, extra=log_fields(run_id=self._id),
                 )  # fmt: skip
         return AsyncRun(self._client, forked.run_id)
 

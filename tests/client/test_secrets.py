@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import io
 import logging
-import pickle
-import traceback
 from collections.abc import Iterator
 
 import anyio
@@ -14,6 +11,7 @@ import httpx
 import pytest
 
 from openwop import AsyncOpenwopClient, OpenwopError
+from support.canary import shown
 from support.clients import MakeClient, serve_discovery
 from support.fault_server import (
     Close,
@@ -56,19 +54,6 @@ def everything_logged() -> Iterator[io.StringIO]:
     root.setLevel(before)
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)
-
-
-def shown(error: BaseException) -> str:
-    """Whatever a program could print, store or send of an error."""
-    chain = "".join(traceback.format_exception(error))
-    # The idempotency key is a documented attribute of errors, to send a call again under; it is shown nowhere else.
-    facts = {name: value for name, value in vars(error).items() if name != "idempotency_key"}
-    parts = [str(error), repr(error), chain, repr(facts)]
-    if isinstance(error, OpenwopError):
-        bare = copy.copy(error)
-        vars(bare).pop("idempotency_key", None)
-        parts += [repr(pickle.dumps(bare)), str(bare)]
-    return "\n".join(parts)
 
 
 async def use_secrets(client: AsyncOpenwopClient) -> list[str]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from email.utils import parsedate_to_datetime
 from types import NoneType
 from typing import Any, NamedTuple, TypeVar, cast, get_args, get_origin
 
-from openwop._core.redact import REDACTED, excerpt, redact_text
+from openwop._core.redact import REDACTED, excerpt, redact_json, redact_text, scrub
 from openwop._core.trace import trace_id_of
 from openwop.errors import (
     CapabilityNotSupportedError,
@@ -28,6 +28,7 @@ T = TypeVar("T")
 
 _RETRYABLE_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 _MAX_MESSAGE = 2000
+_DEPTH = 64
 _CORRELATION = re.compile(r"[\w.:/-]{1,128}", re.ASCII)
 
 
@@ -46,12 +47,13 @@ def decode_success(
     *,
     body_optional: bool = False,
     confidential: bool = False,
+    secrets: Callable[[], Iterable[str]] = tuple,
 ) -> T:
     """The body of a 2xx answer as ``response_type``; :class:`ResponseDecodeError` says where it does not fit.
 
     ``NoneType`` reads nothing, ``bytes`` gives the body as it is, and a list of models reads a bare JSON array.
     ``body_optional``: what does not fit is ``None``, because the call has taken effect, whatever the body is.
-    ``confidential``: the error is not to quote the body.
+    ``confidential``: the error is not to quote the body; ``secrets``: what it is not to quote of it.
     """
     kind: type[T] = get_origin(response_type) or response_type  # `dict[str, Any]` is no class to `isinstance`
     if kind is NoneType:
@@ -67,27 +69,31 @@ def decode_success(
     except ModelMismatch as mismatch:
         if body_optional:
             return cast("T", None)
-        raise _not_as_promised(operation, answer, mismatch, confidential=confidential) from None
+        raise _not_as_promised(operation, answer, mismatch, confidential, secrets) from None
     if not isinstance(document, kind):
         wrong = ModelMismatch("", "must be a JSON object")
-        raise _not_as_promised(operation, answer, wrong, confidential=confidential)
+        raise _not_as_promised(operation, answer, wrong, confidential, secrets)
     return document
 
 
-def decode_json(operation: str, answer: Answer) -> Any:
+def decode_json(operation: str, answer: Answer, secrets: Callable[[], Iterable[str]] = tuple) -> Any:
     """The body of a 2xx answer as plain JSON; ``None`` when it is empty."""
     if not answer.content:
         return None
     try:
         return parse_json(answer.content)
     except ModelMismatch as mismatch:
-        raise _not_as_promised(operation, answer, mismatch) from None
+        raise _not_as_promised(operation, answer, mismatch, secrets=secrets) from None
 
 
 def _not_as_promised(
-    operation: str, answer: Answer, mismatch: ModelMismatch, *, confidential: bool = False
+    operation: str,
+    answer: Answer,
+    mismatch: ModelMismatch,
+    confidential: bool = False,
+    secrets: Callable[[], Iterable[str]] = tuple,
 ) -> ResponseDecodeError:
-    piece = REDACTED if confidential else excerpt(answer.content)
+    piece = REDACTED if confidential else excerpt(scrub(answer.content, secrets()))
     kind = answer.headers.get("content-type", "no content type").split(";")[0]
     where = f"field {mismatch.field!r}: " if mismatch.field else ""
     return ResponseDecodeError(
@@ -127,7 +133,7 @@ def decode_error(
     else:
         retryable = status in _RETRYABLE_STATUSES
     facts: dict[str, Any] = {
-        "details": details,
+        "details": redact_json(details, max_depth=_DEPTH),
         "trace_id": trace,
         "retryable": retryable,
         "retry_after": retry_after_seconds(headers, details, now=now),

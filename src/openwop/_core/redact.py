@@ -8,10 +8,11 @@ value replaced by `REDACTED`; they leave everything else as it was, and what the
 Where a rule has to guess, it guesses "secret": a lost word in a message is cheaper than a lost key.
 """
 
+import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from openwop.models.key_shapes import PROVIDER_KEYS
 
@@ -24,6 +25,7 @@ __all__ = [
     "redact_log_argument",
     "redact_text",
     "redact_url",
+    "scrub",
 ]
 
 REDACTED = "[REDACTED]"
@@ -90,6 +92,7 @@ _KEYS = re.compile(
     r")"
 )
 
+_SHORTEST_SECRET = 6
 _WINDOW_BYTES = 512
 _WORD_CHARS = "\ufffdabcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._~+/=%-"
 _CUT = "…"
@@ -135,6 +138,18 @@ def redact_url(url: str) -> str:
     url = _URL_USERINFO.sub("", url)
     url = _URL_TOKEN_PATH.sub(_redact_token, url)
     return _redact_values(url, _QUERY_NAME, _URL_QUERY_VALUE, _is_secret_query_name)
+
+
+def scrub(content: bytes, secrets: Iterable[str]) -> bytes:
+    """Take values that are known to be secret out of a body, in whatever way it spells them.
+
+    Values of fewer than 6 characters stay: they would be found in words that are none.
+    """
+    for secret in secrets:
+        if len(secret) >= _SHORTEST_SECRET:
+            for spelling in {secret, json.dumps(secret)[1:-1], quote(secret, safe="")}:
+                content = content.replace(spelling.encode(), REDACTED.encode())
+    return content
 
 
 def redact_text(text: str) -> str:

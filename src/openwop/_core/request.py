@@ -5,18 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
-from urllib.parse import quote, urlencode
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import quote, unquote, urlencode
 
 from openwop._core.dialect import DIALECTS, Dialect
 from openwop._core.idempotency import checked_key, mint_key
 from openwop._core.operations import Operation, RetryClass
-from openwop._core.redact import redact_headers, redact_url
+from openwop._core.redact import is_secret_name, redact_headers, redact_url
 from openwop._core.trace import trace_id_of
 from openwop._core.upload import Upload
 from openwop.errors import RequestValidationError
 from openwop.models.base import ModelMismatch, RequestModel
 from openwop.models.checks import MAX_ID_LENGTH, check_file_path, check_id
+
+if TYPE_CHECKING:
+    from openwop._core.observer import CallWatch
 
 __all__ = ["ApiRequest", "build_request", "check_path_value", "checked_headers", "raw_request", "refuse"]
 
@@ -63,6 +66,10 @@ class ApiRequest:
     """A value that the host has to declare: ``("replay.modes", "branch")``."""
     upload: Upload | None = field(default=None, repr=False)
     """A body that is read as it is sent, in place of ``content``."""
+    template: str = ""
+    """The path with ``{names}`` in place of ids and tokens; ``""`` for a raw request."""
+    watch: CallWatch | None = field(default=None, repr=False, compare=False)
+    """What is told of the call's attempts, if anybody watches them."""
 
     @property
     def url(self) -> str:
@@ -74,8 +81,18 @@ class ApiRequest:
         return ApiRequest(
             self.method, self.origin, self.target, headers, self.content, self.operation, self.retry, self.auth,
             self.idempotency_key, self.capability, self.trace_id, self.attempt, self.names_item, self.posture,
-            self.upload,
+            self.upload, self.template, self.watch,
         )  # fmt: skip
+
+    def _secrets(self) -> list[str]:
+        """What this request tells the host that nobody else may see."""
+        found = [value for name, value in self.headers.items() if is_secret_name(name)]
+        found += [value.partition(" ")[2] for value in found]  # without the scheme, "Bearer" for one
+        before, named, _ = self.template.partition("{token}")
+        if named:
+            segment = self.target[len(before) :].partition("?")[0].partition("/")[0]
+            found += [segment, unquote(segment)]
+        return found
 
     def describe(self) -> str:
         """Method and URL without secrets."""
@@ -143,6 +160,7 @@ def build_request(
         names_item="{" in operation.path or operation.names_item,
         posture=posture,
         upload=upload,
+        template=dialect.path_prefix + operation.path if operation.versioned else operation.path,
     )
 
 

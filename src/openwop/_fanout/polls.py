@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 
 from openwop._core.decisions import outcome_error
+from openwop._core.logs import log_fields
 from openwop._core.pace import look_interval_s
 from openwop._core.retry import RETRYABLE_STATUSES
 from openwop._desk import Desk, OnInterrupt
@@ -69,7 +70,11 @@ class RunLooks:
             self.failing_since = now if self.failing_since is None else self.failing_since
             if not _may_pass(error) or now - self.failing_since >= _PATIENCE_S:
                 raise
-            logger.debug("run %s: no state for now: %s", self._run.id, type(error).__name__)
+            reason = type(error).__name__
+            logger.debug(
+                "run %s: no state for now: %s", self._run.id, reason,
+                extra=log_fields(run_id=self._run.id, reason=reason),
+            )  # fmt: skip
             return None
         self.failing_since = None
         if snapshot.is_terminal:

@@ -36,7 +36,7 @@ class RunSpec:
     dedup: bool = False
     force_engine_version: int | None = None
     unlisted: Unlisted = "raise"
-    idempotency_key: str | None = None
+    idempotency_key: str | None = field(default=None, repr=False)
     """The key under which the run is started; minted when absent.  Two specs with the same one are the same run."""
     key: str | None = None
     """What the caller knows the spec by; never sent.  Two specs may have the same one, and are two runs, unless the

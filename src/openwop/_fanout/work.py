@@ -21,6 +21,7 @@ import anyio
 import anyio.abc
 
 from openwop._core.idempotency import mint_key
+from openwop._core.observer import RunObserver
 from openwop._core.progress import FanOutProgress
 from openwop._desk import OnInterrupt
 from openwop._execution import Execution
@@ -29,6 +30,7 @@ from openwop._fanout.gate import StartGate, asks_to_slow_down
 from openwop._fanout.polls import StatusPolls
 from openwop._fanout.source import SpecSource
 from openwop._fanout.specs import RunOutcome, RunSpec
+from openwop._http.watching import NOTHING
 from openwop.errors import (
     ApiError,
     ConfigurationError,
@@ -78,6 +80,8 @@ class FanOutWork:
         self.source = SpecSource(specs)
         self.progress = FanOutProgress(self.source.total, time.monotonic)
         config = client._session.config
+        observer = client._session.shared.observer
+        self._watch = None if observer is None else observer.fan_out(settings.concurrency, settings.strategy)
         self._gate = StartGate(settings.concurrency, config.max_retry_wait)
         self._longest_wait_s = config.max_retry_wait
         self._patience_s = config.total_timeout
@@ -129,12 +133,17 @@ class FanOutWork:
         self.progress._begin()
         if self.settings.deadline is not None:
             self._ends_at = time.monotonic() + self.settings.deadline
-        try:
-            async with self._journal or nullcontext(), anyio.create_task_group() as group:
-                self._group = group
-                await self._take_up(group)
-        except ConfigurationError as error:  # the journal cannot be opened, or not be written to the end
-            self._stop_for(error)
+        watch = self._watch
+        with NOTHING if watch is None else watch:
+            try:
+                async with self._journal or nullcontext(), anyio.create_task_group() as group:
+                    self._group = group
+                    await self._take_up(group)
+            except ConfigurationError as error:  # the journal cannot be opened, or not be written to the end
+                self._stop_for(error)
+            finally:
+                if watch is not None:
+                    watch.over(self.progress, self._stopped_for)
         self._complete = True
 
     def ended(self) -> None:
@@ -209,7 +218,7 @@ class FanOutWork:
     async def _one(self, index: int, spec: RunSpec) -> None:
         # No variable for the outcome: the traceback of its error may lead to this frame, and would make a cycle.
         if self._journal is None:
-            self._take(await self._outcome(index, spec))
+            await self._one_watched(index, spec)
             return
         try:
             digest = self._journal.digest(index, spec)
@@ -227,12 +236,21 @@ class FanOutWork:
             self._take(known)
             return
         try:
-            self._take(await self._outcome(index, spec, entry))
+            await self._one_watched(index, spec, entry)
         except BaseException:
             entry.left()
             raise
 
-    def _take(self, outcome: RunOutcome) -> None:
+    async def _one_watched(self, index: int, spec: RunSpec, entry: Entry | None = None) -> None:
+        if self._watch is None:
+            self._take(await self._outcome(index, spec, entry))
+            return
+        with self._watch.run(spec.workflow_id) as watch:
+            self._take(await self._outcome(index, spec, entry), watch)
+
+    def _take(self, outcome: RunOutcome, watch: RunObserver | None = None) -> None:
+        if watch is not None:
+            watch.ended(outcome.run_id, outcome.error)
         self.progress._count(end_of(outcome), from_journal=outcome.from_journal)
         if outcome.run_id is not None and not outcome.from_journal:
             self._refusing_since = None

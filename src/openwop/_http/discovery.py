@@ -17,6 +17,7 @@ from openwop._core import operations as ops
 from openwop._core.decode import decode_success
 from openwop._core.dialect import dialect_for
 from openwop._core.freshness import Validators, has_changed, max_age_s, scoped_view
+from openwop._core.logs import log_fields
 from openwop._core.request import ApiRequest, build_request, raw_request
 from openwop._core.versions import choose_major
 from openwop._http.session import Session
@@ -146,7 +147,7 @@ class DiscoveryCache:
             try:
                 await self._fetch(max_retries=0, timeout=self._short_timeout())
             except _NO_DOCUMENT as error:
-                logger.debug("discovery could not be looked at again: %s", type(error).__name__)
+                _tell("discovery could not be looked at again: %s", error)
                 self._in_vain_until = time.monotonic() + _LOOK_AGAIN_S
 
     async def negotiate(self) -> None:
@@ -167,7 +168,7 @@ class DiscoveryCache:
                 if self.capabilities is None or time.monotonic() >= self._fresh_until:
                     await self._fetch(max_retries=0, timeout=self._short_timeout())
             except _NO_DOCUMENT as error:
-                logger.debug("no discovery document (%s); going on as protocol major 1", type(error).__name__)
+                _tell("no discovery document (%s); going on as protocol major 1", error)
                 shared.agreed_until = time.monotonic() + _LOOK_AGAIN_S
                 self._agreed = True
                 return
@@ -198,11 +199,11 @@ class DiscoveryCache:
                 await self._fetch(max_retries=0)
             self._agree()
         except OpenwopError as error:
-            logger.debug("discovery could not be looked at again: %s", type(error).__name__)
+            _tell("discovery could not be looked at again: %s", error)
             if not isinstance(error, _NO_DOCUMENT):
                 self._renegotiate()
         except Exception as error:  # noqa: BLE001  # a boundary: the caller's own `api_key` function may raise anything
-            logger.debug("discovery could not be looked at again: api_key raised %s", type(error).__name__)
+            _tell("discovery could not be looked at again: api_key raised %s", error)
 
     async def aclose(self) -> None:
         """End the look in the background, if one is under way."""
@@ -241,7 +242,7 @@ class DiscoveryCache:
                 refused = isinstance(error, ApiError) and not error.retryable
                 if not refused and self._reading is not None and self._reading.view == view:
                     raise  # the host is in trouble, and what it showed this credential stays what is known
-                logger.debug("no discovery document for this credential: %s", type(error).__name__)
+                _tell("no discovery document for this credential: %s", error)
         self._scoped_path = None  # the public document names it again
         found = self._publish(reading or await self._read(_PUBLIC, max_retries, timeout), credential)
         if (
@@ -302,7 +303,11 @@ class DiscoveryCache:
 
     def _changed(self) -> None:
         self.changes += 1
-        logger.info("%s offers something else now", self._session.config.base_url)
+        logger.info(
+            "%s offers something else now",
+            self._session.config.base_url,
+            extra=log_fields(operation=ops.GET_CAPABILITIES.id),
+        )
         if self._agreed and self._session.shared.negotiate is not None:
             try:
                 self._agree()
@@ -313,3 +318,8 @@ class DiscoveryCache:
         """There is no major in common any more: the next call finds that out for itself, and raises."""
         self._agreed = False
         self._session.shared.agreed_until = 0.0
+
+
+def _tell(text: str, error: Exception) -> None:
+    reason = type(error).__name__
+    logger.debug(text, reason, extra=log_fields(operation=ops.GET_CAPABILITIES.id, reason=reason))

@@ -210,6 +210,14 @@ async def in_child_task(function: Callable[[], Awaitable[T]]) -> T:
     return results[0]
 
 
+class _TableFilter(logging.Filter):
+    """hpack logs each header that goes into its table, name and value each for itself: nothing tells secrets apart."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.args = ()
+        return True
+
+
 class _TokenFilter(logging.Filter):
     """httpx logs every URL at INFO, httpcore every header of an answer at DEBUG; a token may stand in either."""
 
@@ -231,9 +239,12 @@ def keep_secrets_out_of_library_logs() -> None:
         "httpcore.http11",
         "httpcore.http2",
         "httpcore.proxy",
-        "hpack",
+        "httpcore.socks",
     ):
         logging.getLogger(name).addFilter(secrets)
+    tables = _TableFilter()
+    for name in ("hpack.hpack", "hpack.table"):
+        logging.getLogger(name).addFilter(tables)
 
 
 @cache

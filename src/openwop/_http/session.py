@@ -7,7 +7,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -18,14 +18,28 @@ from openwop._core.decisions import may_have_started
 from openwop._core.decode import Answer, decode_error, decode_success
 from openwop._core.dialect import IMPLEMENTED_PROTOCOL_VERSION, V1, Dialect
 from openwop._core.gating import means_absent, refusal
+from openwop._core.logs import log_fields
 from openwop._core.notices import Notices
+from openwop._core.observer import Observer, WaitObserver
 from openwop._core.operations import Operation
-from openwop._core.redirect import MAX_REDIRECTS, REDIRECT_STATUSES, follow_redirect
+from openwop._core.redirect import MAX_REDIRECTS, REDIRECT_STATUSES
 from openwop._core.request import ApiRequest, build_request
-from openwop._core.retry import Failure, GiveUp, RetryBudget, RetryPolicy, decide
+from openwop._core.retry import GiveUp, RetryBudget, RetryPolicy, decide
 from openwop._core.trace import new_trace_id, trace_id_of, traceparent
 from openwop._core.upload import Upload
+from openwop._http.attempts import (
+    bind,
+    error_answer,
+    explained,
+    failure_of,
+    is_spent,
+    no_answer,
+    out_of_time,
+    redirected,
+    without_secrets,
+)
 from openwop._http.transport import StreamResponse, Transport
+from openwop._http.watching import NOTHING, CallWatch, attempt_of
 from openwop._version import __version__
 from openwop.config import ClientConfig, checked_timeout, is_token
 from openwop.errors import (
@@ -34,7 +48,6 @@ from openwop.errors import (
     ConnectionFailedError,
     OpenwopError,
     RequestTimeoutError,
-    ResponseDecodeError,
 )
 from openwop.middleware import AttemptResponse, CallNext, Middleware
 from openwop.models.base import RequestModel
@@ -49,7 +62,6 @@ T = TypeVar("T")
 logger = logging.getLogger("openwop.http")
 
 USER_AGENT = f"openwop-sdk/{IMPLEMENTED_PROTOCOL_VERSION} openwop-python/{__version__}"
-_ERROR_BODY_LIMIT = 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -67,6 +79,8 @@ class Shared:
     """What the host said of itself, replaced as a whole by each newer document; ``None`` until it was read."""
     reconsider: Callable[[], Awaitable[None]] | None = None
     """Look at the document again if it may be out of date: asked before a call is refused because of it."""
+    observer: Observer | None = None
+    """Who watches what the client does; see :mod:`openwop.integrations.otel`."""
 
 
 class Session:
@@ -136,21 +150,42 @@ class Session:
 
         spoken = self.dialect
         request = build(spoken)  # before any I/O, so that a bad argument is the first thing to be found
-        await self.ready()
-        if self.dialect is not spoken:
-            request = build(self.dialect)
-        answer, request = await self.send(
-            request, timeout=timeout, hold_s=hold_s, long_poll=operation.long_poll
-        )
-        data = cast("T", None)
-        if answer.status != 304:  # which is an error where it was not asked for, see `_attempt`
-            data = decode_success(
-                operation.response, operation.id, answer,
-                body_optional=operation.body_optional, confidential=operation.confidential,
-            )  # fmt: skip
+        with self.watched(request, body):
+            watch = request.watch
+            await self.ready()
+            if self.dialect is not spoken:
+                request = build(self.dialect)
+                request.watch = watch
+            answer, request = await self.send(
+                request, timeout=timeout, hold_s=hold_s, long_poll=operation.long_poll
+            )
+            data = cast("T", None)
+            if answer.status != 304:  # which is an error where it was not asked for, see `_attempt`
+                data = decode_success(
+                    operation.response, operation.id, answer,
+                    body_optional=operation.body_optional, confidential=operation.confidential,
+                    secrets=request._secrets,
+                )  # fmt: skip
+            if watch is not None:
+                watch.result(data)
         if answers is not None:
             answers.append(self.wrap(data, answer, request))
         return data
+
+    def watched(self, request: ApiRequest, body: object = None) -> AbstractContextManager[object]:
+        """The scope of one logical call for those who watch it, if anybody does and it is not in one already."""
+        observer = self.shared.observer
+        if request.watch is not None or (observer is None and not logger.isEnabledFor(logging.DEBUG)):
+            return NOTHING
+        request.watch = watch = CallWatch(observer, observer.call(request, body) if observer else None)
+        return watch
+
+    def waiting(
+        self, name: str, *, workflow_id: str | None = None, run_id: str | None = None
+    ) -> AbstractContextManager[WaitObserver | None]:
+        """The scope of a wait that takes many calls, for who watches the client."""
+        observer = self.shared.observer
+        return NOTHING if observer is None else observer.wait(name, workflow_id=workflow_id, run_id=run_id)
 
     def wrap(self, data: T, answer: Answer, request: ApiRequest) -> ApiResponse[T]:
         """The result with what came with it."""
@@ -179,17 +214,21 @@ class Session:
         ) -> tuple[Answer, ApiRequest]:
             return await self._attempt(current, key, per_attempt, time_left, long_poll)
 
-        return await self._retrying(request, policy, attempt)
+        with self.watched(request):
+            return await self._retrying(request, policy, attempt)
 
     async def open_stream(self, request: ApiRequest, *, timeout: float | None = None) -> StreamResponse:
         """One attempt of a stream request, without retries; raises the typed error of anything but a 2xx answer."""
         await self.ready()
         if request.capability is not None:
             await self._admit(request)
-        request.trace_id = request.trace_id or self._trace_id or new_trace_id()
         limit = self.config.timeout if timeout is None else checked_timeout(timeout)
+        if self.shared.observer is not None or logger.isEnabledFor(logging.DEBUG):
+            request.watch = CallWatch(self.shared.observer)
+        self._give_trace(request)
         key = await self.api_key(limit) if request.auth else None
-        return await self._attempt_stream(request, key, limit)
+        with attempt_of(request):
+            return await self._attempt_stream(request, key, limit)
 
     async def open_stream_retrying(
         self, request: ApiRequest, *, timeout: float | None = None, idle_timeout: float | None = None
@@ -201,7 +240,8 @@ class Session:
         async def attempt(current: ApiRequest, key: str | None, time_left: float) -> StreamResponse:
             return await self._attempt_stream(current, key, min(limit, time_left), idle_timeout)
 
-        return await self._retrying(request, self.policy, attempt)
+        with self.watched(request):
+            return await self._retrying(request, self.policy, attempt)
 
     async def download(
         self,
@@ -224,7 +264,8 @@ class Session:
             finally:
                 await stream.aclose()
 
-        return await self._retrying(request, self.policy, attempt)
+        with self.watched(request):
+            return await self._retrying(request, self.policy, attempt)
 
     async def _retrying(
         self,
@@ -235,29 +276,30 @@ class Session:
         """Call ``attempt(request, key, seconds left)`` until it returns, or the policy says to raise its error."""
         if request.capability is not None:
             await self._admit(request)
-        request.trace_id = request.trace_id or self._trace_id or new_trace_id()
+        self._give_trace(request)
         started = time.monotonic()
         spent, renewed, unknown = 0, False, False
         while True:
             left = policy.total_timeout - (time.monotonic() - started)
             key = await self.api_key(left) if request.auth else None
             try:
-                result = await attempt(request, key, policy.total_timeout - (time.monotonic() - started))
+                with attempt_of(request):
+                    result = await attempt(request, key, policy.total_timeout - (time.monotonic() - started))
             except (ConnectionFailedError, RequestTimeoutError) as trouble:
                 error: OpenwopError = trouble
-                failure = _no_answer(trouble)
+                failure = no_answer(trouble)
             except ApiError as refusal:
                 if (
                     refusal.status == 401
                     and callable(self.config.api_key)
                     and not renewed
-                    and not _is_spent(request)
+                    and not is_spent(request)
                 ):
                     renewed = True
                     if await self.api_key(left) != key:
                         continue  # the token was rotated as the request went out
                 refusal._may_be_done = unknown
-                error, failure = refusal, _failure(refusal)
+                error, failure = refusal, failure_of(refusal)
             else:
                 self.shared.budget.give_back(spent)
                 return result
@@ -267,19 +309,15 @@ class Session:
             )  # fmt: skip
             unknown = unknown or may_have_started(error)
             if isinstance(decision, GiveUp):
-                raise _explained(error, decision.reason)
-            if _is_spent(request):
+                raise explained(error, decision.reason)
+            if is_spent(request):
                 self.shared.budget.give_back(decision.cost)
-                raise _explained(
-                    error, "not retried: the body came from an iterable, which is read only once"
-                )
+                raise explained(error, "not retried: the body came from an iterable, which is read only once")
             if decision.free:
                 policy = replace(policy, max_retries=policy.max_retries + 1)
             request = replace(request, attempt=request.attempt + 1)
             spent = decision.cost
-            logger.debug(
-                "retrying %s in %.2f s after %s", request.operation, decision.delay_s, type(error).__name__
-            )
+            self._tell_retry(request, error, decision.delay_s)
             try:
                 await anyio.sleep(decision.delay_s)
             except BaseException:
@@ -299,7 +337,7 @@ class Session:
         self, request: ApiRequest, key: str | None, per_attempt: float, time_left: float, long_poll: bool
     ) -> tuple[Answer, ApiRequest]:
         if time_left <= 0:
-            raise _out_of_time(request, self.policy.total_timeout)
+            raise out_of_time(request, self.policy.total_timeout)
         # The limit of an upload is one for each piece of it, so what is left for the call does not shorten it.
         limit = per_attempt if request.upload is not None else min(per_attempt, time_left)
         transport = self.shared.transport
@@ -311,7 +349,7 @@ class Session:
                 location = answer.headers.get("location") if answer.status in REDIRECT_STATUSES else None
                 if not location:
                     return answer
-                outgoing = _redirected(outgoing, answer.status, location)
+                outgoing = redirected(outgoing, answer.status, location)
             raise ConfigurationError(f"{request.operation}: more than {MAX_REDIRECTS} redirects")
 
         async def transmit(outgoing: ApiRequest) -> AttemptResponse:
@@ -324,16 +362,16 @@ class Session:
             answer = Answer(response.status, response.headers, response.content or b"")
         else:
             answer = await send(outgoing)
-        self._tell(request, answer.headers)
+        self._tell(request, answer.status, answer.headers)
         if answer.status >= 300 and not (answer.status == 304 and "If-None-Match" in outgoing.headers):
-            raise self._error(request, answer)
+            raise self._error(outgoing, without_secrets(outgoing, answer))
         return answer, outgoing
 
     async def _attempt_stream(
         self, request: ApiRequest, key: str | None, limit: float, idle_timeout: float | None = None
     ) -> StreamResponse:
         if limit <= 0:
-            raise _out_of_time(request, self.policy.total_timeout)
+            raise out_of_time(request, self.policy.total_timeout)
         streams: list[StreamResponse] = []
 
         async def transmit(outgoing: ApiRequest) -> AttemptResponse:
@@ -345,34 +383,60 @@ class Session:
                 location = stream.headers.get("location") if stream.status in REDIRECT_STATUSES else None
                 if not location:
                     return AttemptResponse(stream.status, stream.headers, None)
-                outgoing = _redirected(outgoing, stream.status, location)
+                outgoing = redirected(outgoing, stream.status, location)
             raise ConfigurationError(f"{request.operation}: more than {MAX_REDIRECTS} redirects")
 
         try:
-            await self._through_middleware(transmit)(self._dressed(request, key, stream=True))
+            dressed = self._dressed(request, key, stream=True)
+            await self._through_middleware(transmit)(dressed)
             if not streams:
                 raise ConfigurationError(
                     f"middleware: {request.operation} needs an answer from call_next to read"
                 )
             stream = streams[-1]
-            self._tell(request, stream.headers)
+            self._tell(request, stream.status, stream.headers)
             if stream.status >= 300:
-                raise self._error(request, await _error_answer(stream, limit))
+                raise self._error(dressed, without_secrets(dressed, await error_answer(stream, limit)))
             streams.remove(stream)
             return stream
         finally:
             for stream in streams:
                 await stream.aclose()
 
-    def _tell(self, request: ApiRequest, headers: Mapping[str, str]) -> None:
+    def _tell(self, request: ApiRequest, status: int, headers: Mapping[str, str]) -> None:
+        if request.watch is not None:
+            request.watch.answered(status)
         notice = self.shared.notices.deprecation(request.operation, headers)
         if notice is not None:
-            logger.warning("%s", notice)
+            logger.warning(
+                "%s", notice, extra=log_fields(operation=request.operation, trace_id=request.trace_id)
+            )
+
+    def _tell_retry(self, request: ApiRequest, error: OpenwopError, delay_s: float) -> None:
+        if request.watch is None:
+            return
+        request.watch.retrying(error, delay_s)
+        reason = type(error).__name__
+        logger.debug(
+            "retrying %s in %.2f s after %s", request.operation, delay_s, reason,
+            extra=log_fields(
+                operation=request.operation, method=request.method, path=request.template or None,
+                attempt=request.attempt, delay_s=delay_s, reason=reason, trace_id=request.trace_id,
+                status=error.status if isinstance(error, ApiError) else None,
+            ),
+        )  # fmt: skip
+
+    def _give_trace(self, request: ApiRequest) -> None:
+        """The trace of a call: the caller's own, where a header names one; else the current one; else a new one."""
+        observer = self.shared.observer
+        if observer is not None and self._trace_id is None and "traceparent" not in request.headers:
+            request.trace_id = observer.trace_id() or request.trace_id
+        request.trace_id = request.trace_id or self._trace_id or new_trace_id()
 
     def _through_middleware(self, transmit: CallNext) -> CallNext:
         call_next = transmit
         for middleware in reversed(self.middleware):
-            call_next = _bind(middleware, call_next)
+            call_next = bind(middleware, call_next)
         return call_next
 
     def _dressed(self, request: ApiRequest, key: str | None, *, stream: bool) -> ApiRequest:
@@ -380,6 +444,7 @@ class Session:
         headers = {
             "Accept-Encoding": "identity" if stream else "gzip",
             "traceparent": traceparent(request.trace_id),
+            **(request.watch.headers if request.watch is not None else {}),
             **self._base_headers,
             **request.headers,
         }
@@ -414,73 +479,3 @@ class Session:
         if self.on_refusal is not None and isinstance(error, ApiError):
             self.on_refusal(error)
         return error
-
-
-async def _error_answer(stream: StreamResponse, limit: float) -> Answer:
-    """A refusal to stream, with as much of its body as can be had: the status alone says the most."""
-    content = b""
-    try:
-        with anyio.move_on_after(limit):
-            async with aclosing(stream.chunks()) as chunks:
-                async for chunk in chunks:
-                    content += chunk
-                    if len(content) >= _ERROR_BODY_LIMIT:
-                        await stream.aclose()  # and not `break`: reading on ends all the generators below
-    except (ConnectionFailedError, RequestTimeoutError, ResponseDecodeError) as error:
-        logger.debug("the body of a refused stream broke off: %s", type(error).__name__)
-    return Answer(stream.status, stream.headers, content[:_ERROR_BODY_LIMIT])
-
-
-def _bind(middleware: Middleware, call_next: CallNext) -> CallNext:
-    async def bound(request: ApiRequest) -> AttemptResponse:
-        return await middleware(request, call_next)
-
-    return bound
-
-
-def _redirected(request: ApiRequest, status: int, location: str) -> ApiRequest:
-    target = follow_redirect(request, status, location)
-    if _is_spent(request):
-        target = "the body came from an iterable, which is read only once"
-    if isinstance(target, str):
-        raise ConfigurationError(
-            f"{request.operation}: the host redirects ({status}) and it is not followed: {target}"
-        )
-    return target
-
-
-def _is_spent(request: ApiRequest) -> bool:
-    return request.upload is not None and request.upload.spent
-
-
-def _failure(error: ApiError) -> Failure:
-    retriable = error.details.get("retriable", error.details.get("retryable"))
-    return Failure(
-        status=error.status,
-        code=error.code,
-        retry_after=error.retry_after,
-        retriable=retriable if isinstance(retriable, bool) else None,
-    )
-
-
-def _no_answer(error: ConnectionFailedError | RequestTimeoutError) -> Failure:
-    if isinstance(error, RequestTimeoutError):
-        return Failure()
-    return Failure(not_sent=error.not_sent, stale_connection=error.stale_connection)
-
-
-def _explained(error: OpenwopError, reason: str) -> OpenwopError:
-    """The original error, which says why it was not retried."""
-    if reason and isinstance(error, ApiError):
-        error.note = reason
-    elif reason:
-        error.args = (f"{error.args[0]} [{reason}]", *error.args[1:])
-    return error
-
-
-def _out_of_time(request: ApiRequest, total_timeout: float) -> RequestTimeoutError:
-    return RequestTimeoutError(
-        f"{request.operation}: no answer within total_timeout={total_timeout:g} s",
-        operation=request.operation,
-        idempotency_key=request.idempotency_key,
-    )

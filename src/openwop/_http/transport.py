@@ -334,6 +334,8 @@ def _translate(error: Exception, request: ApiRequest, timeout: float, *, proves_
     """
     facts: dict[str, Any] = {"operation": request.operation, "idempotency_key": request.idempotency_key}
     reason = redact_text(str(error)) or type(error).__name__
+    if isinstance(error, httpx.HTTPError):
+        error._request = None  # it has the URL and the key, and the error becomes the cause of ours
     what = f"{request.operation}: {{}} ({request.describe()})"
     match error:
         case SilenceError() | httpx.ReadTimeout() | httpx.WriteTimeout():

@@ -98,13 +98,12 @@ def _undisturbed_by_the_environment() -> Generator[None]:
     for name in [name for name in before if name.startswith("OPENWOP_")]:
         del os.environ[name]
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"  # no proxy leads to this machine
-    # Without a handler Python prints warnings, such as that of a lost connection, between the demo's own lines.
-    silent = logging.NullHandler()
-    logging.getLogger("openwop").addHandler(silent)
+    # Where logging is not set up, warnings, such as that of a lost connection, would stand between the demo's lines.
+    shown, logging.lastResort = logging.lastResort, None
     try:
         yield
     finally:
-        logging.getLogger("openwop").removeHandler(silent)
+        logging.lastResort = shown
         os.environ.clear()
         os.environ.update(before)
 

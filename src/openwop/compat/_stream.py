@@ -119,7 +119,8 @@ class _EventStream(AsyncEventStream[RunEvent | MessageChunk]):
         modes = tuple(given.split(",") if isinstance(given, str) else given)
         self._events = _Documents(modes, Position(check_after(last_event_id or None)), _skip_report(run_id))
         session = wire.session
-        settings = StreamSettings(retry=session.policy, budget=session.shared.budget)
+        shared = session.shared
+        settings = StreamSettings(retry=session.policy, budget=shared.budget, observer=shared.observer)
         self._link = _Link(_Source(wire, run_id, self._events), modes, buffer_ms, self._events, settings)
         self._generator = None
         self._run_id = run_id

@@ -21,6 +21,7 @@ try:
     from openwop.devhost.options import Limits
     from openwop.devhost.store import StoreError
     from openwop.devhost.transport import InProcessTransport
+    from openwop.devhost.unheard import speak_up
     from openwop.devhost.virtual_time import VirtualClock
     from openwop.devhost.workflows import Workflows
 except ModuleNotFoundError as error:
@@ -28,6 +29,8 @@ except ModuleNotFoundError as error:
         raise
     message = f"openwop.devhost needs {error.name}: pip install 'openwop[devhost]'"
     raise ModuleNotFoundError(message, name=error.name) from error
+
+speak_up()
 
 __all__ = [
     "DEFAULT_API_KEY",

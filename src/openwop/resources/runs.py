@@ -237,7 +237,8 @@ class AsyncRuns(AsyncRunRecords):
                     print(event.sequence, event.type)
         """
         session = self._session
-        settings = StreamSettings(retry=session.policy, budget=session.shared.budget)
+        shared = session.shared
+        settings = StreamSettings(retry=session.policy, budget=shared.budget, observer=shared.observer)
         source = RunEventSource(self, session, run_id)
         return AsyncEventStream(source, mode, after=after, buffer_ms=buffer_ms, settings=settings)
 

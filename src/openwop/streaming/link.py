@@ -9,13 +9,16 @@ import logging
 import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Literal, TypeVar, TypeVarTuple, Unpack
+from typing import Any, Literal, TypeVar, TypeVarTuple, Unpack
 
 import anyio
 
 from openwop._core.delivery import Delivery, Missing, Need, State
+from openwop._core.logs import log_fields
+from openwop._core.observer import Observer
 from openwop._core.operations import STREAM_EVENTS
 from openwop._core.redact import excerpt
 from openwop._core.resume import (
@@ -56,6 +59,7 @@ Ts = TypeVarTuple("Ts")
 
 logger = logging.getLogger("openwop.stream")
 
+_NOTHING: AbstractContextManager[object] = nullcontext()
 _EXCERPT_BYTES = 512
 _PATIENCE_FOR_AN_EXCERPT_S = 2.0
 _NO_POLLS = frozenset({404, 405, 406, 501})
@@ -73,6 +77,7 @@ class StreamSettings:
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     budget: RetryBudget = field(default_factory=RetryBudget)
     """The client's, shared with its other calls: for the first connection, until it has once succeeded."""
+    observer: Observer | None = None
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[object]] = anyio.sleep
     random: Callable[[], float] = random.random
@@ -114,6 +119,8 @@ class Link:
             settings.policy, settings.retry, settings.budget, progress=self._at_first
         )
         self.closed = False
+        observer = settings.observer
+        self.watch = None if observer is None else observer.stream(source.run_id, modes)
         self._source = source
         self._modes = modes
         self._buffer_ms = buffer_ms
@@ -167,6 +174,8 @@ class Link:
         now = self._clock()
         self.resumption.opened(now)
         self.delivery.connected(again=self._was_open)
+        if self.watch is not None:
+            self.watch.opened("sse", again=self._was_open)
         self._was_open = True
         self._opened_at = self._alive_at = now
         self._decoder = SseDecoder(max_event_bytes=self._settings.max_event_bytes)
@@ -204,7 +213,7 @@ class Link:
         )
         self.phase = Phase.CONNECT
         self._cause = error or self._cause
-        logger.debug("run %s: the stream's connection was %s", self._source.run_id, ending.value)
+        self._say(logging.DEBUG, "run %s: the stream's connection was %s", ending.value, reason=ending.value)
         await self._carry_out(await self._ask_status() if isinstance(decision, AskStatus) else decision)
 
     async def _ask_status(self) -> Decision:
@@ -223,7 +232,7 @@ class Link:
         self._cause = error or self._cause
         match decision:
             case Reconnect(delay_s):
-                logger.info("run %s: going on in %.2f s", self._source.run_id, delay_s)
+                self._tell_wait(delay_s)
                 await self._guard(self._settings.sleep, delay_s)
             case Poll():
                 self._read_log(decision, instead_of=error)
@@ -269,7 +278,9 @@ class Link:
     def _read_log(
         self, why: Poll, *, instead_of: OpenwopError | None, first_page: EventPage | None = None
     ) -> None:
-        logger.info("run %s: going on by polls", self._source.run_id)
+        self._say(logging.INFO, "run %s: going on by polls")
+        if self.watch is not None:
+            self.watch.opened("poll", again=self._was_open)
         self.transport = "poll"
         self._untried = why
         self._instead_of = instead_of
@@ -377,7 +388,7 @@ class Link:
                 raise
             self.resumption.poll_offered = False
         except ResponseDecodeError:
-            logger.warning("run %s: the poll for missing events cannot be read either", self._source.run_id)
+            self._say(logging.WARNING, "run %s: the poll for missing events cannot be read either")
         return None
 
     async def _state(self, need: State) -> RunSnapshot | None:
@@ -391,7 +402,7 @@ class Link:
             try:
                 snapshot = await self._guard(self._source.snapshot)
             except ResponseDecodeError:
-                logger.warning("run %s: its state cannot be read", self._source.run_id)
+                self._say(logging.WARNING, "run %s: its state cannot be read")
                 return None
         return snapshot
 
@@ -402,7 +413,7 @@ class Link:
             # Nothing behind the place that the caller gave: most likely that was the terminal event.
             expected = self.delivery.position.start is not None and self.delivery.progress == self._at_first
             level = logging.DEBUG if expected else logging.WARNING
-            logger.log(level, "run %s is over, but %s", self._source.run_id, missing)
+            self._say(level, "run %s is over, but %s", missing, reason=missing)
         self.phase = Phase.OVER
         self.delivery.log_is_over()
 
@@ -416,6 +427,20 @@ class Link:
             last_sequence=position.last_sequence,
             cursor=position.cursor,
         )
+
+    def _tell_wait(self, delay_s: float) -> None:
+        reason = "the connection ended" if self._cause is None else type(self._cause).__name__
+        self._say(logging.INFO, "run %s: going on in %.2f s", delay_s, delay_s=delay_s, reason=reason)
+        if self.watch is not None:
+            self.watch.waiting(delay_s, reason)
+
+    def _say(self, level: int, text: str, *args: object, **fields: Any) -> None:
+        if logger.isEnabledFor(level):
+            run_id = self._source.run_id
+            logger.log(
+                level, text, run_id, *args,
+                extra=log_fields(operation=STREAM_EVENTS.id, run_id=run_id, **fields),
+            )  # fmt: skip
 
     def start_over(self) -> None:
         """The caller goes on after an error or a cancellation."""
@@ -445,7 +470,7 @@ class Link:
     async def _guard(self, function: Callable[[Unpack[Ts]], Awaitable[T]], *args: *Ts) -> T:
         """Wait for something in a way that :meth:`interrupt` can end."""
         if not self.closed:
-            with anyio.CancelScope() as scope:
+            with anyio.CancelScope() as scope, _NOTHING if self.watch is None else self.watch.within():
                 self._scope = scope
                 try:
                     return await function(*args)

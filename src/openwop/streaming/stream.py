@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import aclosing
 from types import AsyncGeneratorType, TracebackType
 from typing import Any, Generic, Literal, Self, TypeVar, cast
 
@@ -12,6 +13,9 @@ from openwop._core.deliver_chunks import ChunkDelivery
 from openwop._core.deliver_events import EventDelivery
 from openwop._core.deliver_states import StateDelivery
 from openwop._core.delivery import Delivery, SkipReport
+from openwop._core.logs import log_fields
+from openwop._core.observer import StreamObserver
+from openwop._core.operations import STREAM_EVENTS
 from openwop._core.position import Position
 from openwop._core.resume import Ending
 from openwop.errors import ConnectionFailedError, RequestTimeoutError
@@ -84,7 +88,9 @@ class AsyncEventStream(Generic[T_co]):
         if generator is None or generator.ag_frame is None:
             if generator is not None:
                 self._link.start_over()
-            generator = cast("AsyncGeneratorType[T_co, None]", _follow(self._link))
+            watch = self._link.watch
+            followed = _follow(self._link) if watch is None else _watched(self._link, watch)
+            generator = cast("AsyncGeneratorType[T_co, None]", followed)
             self._generator = generator
         elif generator.ag_running:
             raise RuntimeError(
@@ -203,6 +209,21 @@ async def _follow(link: Link) -> AsyncGenerator[Any, None]:
         await link.release()
 
 
+async def _watched(link: Link, watch: StreamObserver) -> AsyncGenerator[Any, None]:
+    """The same, one by one before the eyes of somebody."""
+    with watch:
+        try:
+            async with aclosing(_follow(link)) as items:
+                async for item in items:
+                    watch.delivered()
+                    yield item
+        finally:
+            delivery = link.delivery
+            watch.over(
+                skipped=delivery.skipped, gaps=delivery.gaps, last_sequence=delivery.position.last_sequence
+            )
+
+
 def _delivery(modes: tuple[str, ...], position: Position, report: SkipReport) -> Delivery:
     if "values" in modes:
         return StateDelivery(modes, position, report)
@@ -214,6 +235,9 @@ def _delivery(modes: tuple[str, ...], position: Position, report: SkipReport) ->
 def _skip_report(run_id: str) -> SkipReport:
     def report(reason: str, frame_id: str | None, in_order: bool) -> None:
         level = logging.DEBUG if in_order else logging.WARNING
-        logger.log(level, "run %s: skipped the frame with id %s: %s", run_id, frame_id, reason)
+        logger.log(
+            level, "run %s: skipped the frame with id %s: %s", run_id, frame_id, reason,
+            extra=log_fields(run_id=run_id, operation=STREAM_EVENTS.id, reason=reason),
+        )  # fmt: skip
 
     return report
