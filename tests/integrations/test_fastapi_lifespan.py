@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import APIRouter, Depends, FastAPI, Request, WebSocket
+from fastapi import APIRouter, FastAPI, Request, WebSocket
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -159,7 +159,7 @@ async def test_a_websocket_gets_it_too() -> None:
     app = FastAPI(lifespan=openwop_lifespan(base_url=HOST))
 
     @app.websocket("/socket")
-    async def socket(websocket: WebSocket, client: AsyncOpenwopClient = Depends(get_openwop_client)) -> None:
+    async def socket(websocket: WebSocket, client: OpenwopDep) -> None:
         await websocket.accept()
         await websocket.send_text(client.base_url)
 

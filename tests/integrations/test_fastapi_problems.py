@@ -87,7 +87,9 @@ async def test_how_long_to_wait_is_passed_on() -> None:
 
 
 FIELDS = [{"field": "inputs.q", "rule": "must be text"}]
-PROBLEMS = DocumentValidationError("flow.json", [DocumentProblem("a", "first"), DocumentProblem("b", "second")])
+PROBLEMS = DocumentValidationError(
+    "flow.json", [DocumentProblem("a", "first"), DocumentProblem("b", "second")]
+)
 
 
 @pytest.mark.parametrize(

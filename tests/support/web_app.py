@@ -65,7 +65,7 @@ def event(sequence: int, type: str = "node.completed", **payload: Any) -> bytes:
         "timestamp": "2026-05-01T12:00:00Z",
         "sequence": sequence,
     }
-    return f"id: {sequence}\nevent: {type}\ndata: {json.dumps(document)}\n\n".encode()
+    return f"id: {sequence}\nevent: event\ndata: {json.dumps(document)}\n\n".encode()
 
 
 class _Body(httpx.AsyncByteStream):
@@ -105,9 +105,7 @@ class ScriptedHost(httpx.AsyncBaseTransport):
         if not request.url.path.endswith("/events"):
             return httpx.Response(404, json={"error": "not_found", "message": "no"})
         frames = self.frames(request.headers.get("last-event-id"))
-        return httpx.Response(
-            200, headers={"content-type": "text/event-stream"}, stream=_Body(self, frames)
-        )
+        return httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=_Body(self, frames))
 
     def client(self, **options: Any) -> AsyncOpenwopClient:
         """A client of this host."""
