@@ -275,9 +275,10 @@ async def test_a_server_that_stops_ends_the_streams_that_are_open() -> None:
     async with asyncio.timeout(PATIENCE_S), httpx.AsyncClient() as http:
         async with serve_app(app_of(host)) as base_url:
             response = await http.send(http.build_request("GET", base_url + PATH), stream=True)
-            async for line in response.aiter_lines():
-                if line == "id: 3":
-                    break
+            lines = response.aiter_lines()  # kept: without it the browser would seem to leave
+            while await anext(lines) != "id: 3":
+                pass
+            assert not host.closed.is_set()
         await host.closed.wait()
         await response.aclose()
 

@@ -39,7 +39,7 @@ class _Server(uvicorn.Server):
 async def serve_app(app: Any, listener: socket.socket | None = None) -> AsyncIterator[str]:
     """Serve ``app``, its lifespan included; give its base URL."""
     listener = listener or listen("127.0.0.1", 0)
-    config = uvicorn.Config(app, log_config=None, log_level="info", timeout_graceful_shutdown=2, ws="none")
+    config = uvicorn.Config(app, log_config=None, log_level="info", timeout_graceful_shutdown=1, ws="none")
     server = _Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     ready = asyncio.create_task(server.ready.wait())

@@ -14,6 +14,7 @@ import anyio.to_thread
 from starlette.background import BackgroundTask
 from starlette.requests import Request
 
+from openwop._fanout.background import Background
 from openwop.errors import ConfigurationError
 
 __all__ = ["Handling", "TooLarge", "read_body"]
@@ -116,22 +117,27 @@ class Handling(Generic[T]):
             raise ConfigurationError(
                 "this router is part of another application, which runs; make one for each"
             )
-        failure: Exception | None = None
         self._slots, self._closing = None, False
-        async with anyio.create_task_group() as group:
-            self._group = group
-            try:
-                yield
-            except Exception as error:  # noqa: BLE001 - raised below as itself, not in a group
-                failure = error
-            finally:
-                self._closing = True
-                with anyio.move_on_after(self._shutdown_timeout_s, shield=True):
-                    await self._all_done()
-                self._group = None
-                group.cancel_scope.cancel()
-        if failure is not None:
-            raise failure
+        started = anyio.Event()
+
+        async def run() -> None:
+            async with anyio.create_task_group() as group:
+                self._group = group
+                started.set()
+                await anyio.sleep_forever()
+
+        # Not a task group in here: frameworks for tests leave a lifespan in another task than they entered it in.
+        tasks = Background(run, started.set)
+        tasks.start()
+        await started.wait()
+        try:
+            yield
+        finally:
+            self._closing = True
+            with anyio.move_on_after(self._shutdown_timeout_s, shield=True):
+                await self._all_done()
+            self._group = None
+            await tasks.stop()
 
     async def _all_done(self) -> None:
         if self._held:
