@@ -19,7 +19,7 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
 
-from openwop import AsyncOpenwopClient, RunConfigurable
+from openwop import AsyncOpenwopClient
 from openwop.integrations.fastapi import (
     ApprovalRequest,
     OpenwopDep,
@@ -97,7 +97,7 @@ def add_runs(app: FastAPI, callback_url: str | None) -> None:
     @app.post("/api/runs", status_code=201)
     async def start(request: Request, wish: Wish, client: OpenwopDep) -> JSONResponse:
         # A visitor's own model key stays with the host: only its name there is known here, and goes over the wire.
-        options = RunConfigurable(ai_credential_ref=wish.credential_ref) if wish.credential_ref else None
+        options = {"ai.credentialRef": wish.credential_ref} if wish.credential_ref else None
         run = await client.start(
             wish.workflow_id, inputs=wish.inputs, configurable=options, callback_url=callback_url
         )

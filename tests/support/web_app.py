@@ -123,7 +123,16 @@ def refusing(status: int, code: str = "some_code", **headers: str) -> ScriptedHo
 class Asgi:
     """One request to an application, driven by hand: what was sent, and a browser that may leave or be slow."""
 
-    def __init__(self, app: Any, path: str, headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        app: Any,
+        path: str,
+        headers: dict[str, str] | None = None,
+        *,
+        method: str = "GET",
+        body: bytes = b"",
+    ) -> None:
+        self._body = body
         self.sent: list[dict[str, Any]] = []
         self.left = anyio.Event()
         self.ready = anyio.Event()
@@ -133,7 +142,7 @@ class Asgi:
         self._asked = False
         self._scope = {
             "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1",
-            "method": "GET", "scheme": "http", "path": path, "raw_path": path.encode(), "query_string": b"",
+            "method": method, "scheme": "http", "path": path, "raw_path": path.encode(), "query_string": b"",
             "root_path": "", "server": ("testserver", 80), "client": ("127.0.0.1", 1),
             "headers": [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()],
         }  # fmt: skip
@@ -145,7 +154,7 @@ class Asgi:
     async def _receive(self) -> dict[str, Any]:
         if not self._asked:
             self._asked = True
-            return {"type": "http.request", "body": b"", "more_body": False}
+            return {"type": "http.request", "body": self._body, "more_body": False}
         await self.left.wait()
         return {"type": "http.disconnect"}
 

@@ -13,6 +13,7 @@ source.addEventListener("openwop.open", (message) => {
     events.replaceChildren(); // what follows starts at the beginning
     cards.replaceChildren();
   }
+  refresh(); // the last look may have gone down with the connection
 });
 source.addEventListener("openwop.event", (message) => show(JSON.parse(message.data)));
 source.addEventListener("openwop.end", () => source.close()); // or the browser would connect again
@@ -44,18 +45,20 @@ let looking = Promise.resolve();
 
 // One look after the other, so that an older answer never replaces a newer one.
 function refresh() {
-  looking = looking.then(async () => {
-    const answer = await fetch(`${api}/interrupts`);
-    if (!answer.ok) return;
-    const waiting = await answer.json();
-    const name = (asked) => `${asked.nodeId} ${asked.interruptId ?? asked.key ?? ""}`;
-    const names = new Set(waiting.map(name));
-    for (const card of cards.querySelectorAll("form")) if (!names.has(card.dataset.name)) card.remove();
-    const shown = new Set([...cards.querySelectorAll("form")].map((card) => card.dataset.name));
-    for (const asked of waiting) {
-      if (!shown.has(name(asked))) cards.append(cardFor(asked, name(asked)));
-    }
-  });
+  looking = looking.then(look).catch(() => {}); // without a connection; the next one begins with a look
+}
+
+async function look() {
+  const answer = await fetch(`${api}/interrupts`);
+  if (!answer.ok) return;
+  const waiting = await answer.json();
+  const name = (asked) => `${asked.nodeId} ${asked.interruptId ?? asked.key ?? ""}`;
+  const names = new Set(waiting.map(name));
+  for (const card of cards.querySelectorAll("form")) if (!names.has(card.dataset.name)) card.remove();
+  const shown = new Set([...cards.querySelectorAll("form")].map((card) => card.dataset.name));
+  for (const asked of waiting) {
+    if (!shown.has(name(asked))) cards.append(cardFor(asked, name(asked)));
+  }
 }
 
 const BODIES = {
