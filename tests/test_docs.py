@@ -174,6 +174,7 @@ OUTPUTS = {
         r"greet\.json:4: edges\[0\]\.targetNodeId: there is no node 'shout'\n"
         r"greet\.json:6: channels\.total\.reducer: must be replace, [\w, .<>]+\n"
     ),
+    "snippets/delivered_ends.py": r"100 completed\n",
     "snippets/deliveries.py": r"3 requests, 2 of them taken\n\{'published': True\}\n",
     "snippets/every_question.py": (
         r"approval completed\nclarification completed\nconversation completed\nlow-confidence completed\n"
@@ -183,6 +184,7 @@ OUTPUTS = {
     "snippets/in_process.py": r"completed\n",
     "snippets/own_store.py": r"kept every rule\n",
     "snippets/own_workflow.py": r"Hello Ada\n",
+    "snippets/shared_receiver.py": r"run-1 run\.completed\n204\n200\n|no redis-server is here\n",
     "snippets/served_workflows.py": r"\{'published': True\}\n",
     "snippets/python_workflow.py": r"\['acme\.greeted'\]\n2 connections broke, 0 events were lost\n",
     "snippets/three_days.py": r"waiting-approval\nreject\n3 days, 0:00:00\n",

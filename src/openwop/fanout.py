@@ -110,12 +110,26 @@ def make_fan_out(
     concurrency = settings["concurrency"]
     if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
         raise RequestValidationError("concurrency", f"must be a whole number from 1 up, not {concurrency!r}")
-    for name, known in (("on_error", ("collect", "raise")), ("strategy", ("stream", "poll"))):
+    for name, known in (("on_error", ("collect", "raise")), ("strategy", ("stream", "poll", "webhook"))):
         if settings[name] not in known:
             raise RequestValidationError(name, f"must be one of {known}, not {settings[name]!r}")
+    _check_receiver(settings["strategy"], settings["receiver"])
     for name in ("timeout", "deadline"):
         try:
             settings[name] = checked_wait(settings[name])
         except RequestValidationError as error:
             raise RequestValidationError(name, error.rule) from None
     return AsyncFanOut(client, specs, FanOutSettings(**settings))
+
+
+def _check_receiver(strategy: str, receiver: Any) -> None:
+    if strategy != "webhook":
+        if receiver is not None:
+            raise RequestValidationError("receiver", "is only for strategy='webhook'")
+        return
+    from openwop.webhooks import WebhookReceiver  # loaded by those who have one
+
+    if not isinstance(receiver, WebhookReceiver):
+        raise RequestValidationError(
+            "receiver", f"must be a WebhookReceiver for strategy='webhook', not {type(receiver).__name__}"
+        )

@@ -19,11 +19,13 @@ import inspect
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol, cast
 
+from openwop._core.ledger import is_request
 from openwop._core.signature import (
     DEFAULT_TOLERANCE_S,
     check_signature,
@@ -35,7 +37,8 @@ from openwop.credentials import Secret
 from openwop.errors import ConfigurationError, RequestValidationError, WebhookVerificationError
 from openwop.models.base import JsonObject, ModelMismatch, as_object, parse_json
 from openwop.models.checks import is_encodable
-from openwop.models.events import RunEvent, event_from_json
+from openwop.models.event_types import canonical_event_type
+from openwop.models.events import TERMINAL_EVENT_TYPES, RunEvent, event_from_json
 
 __all__ = [
     "AsyncReplayStore",
@@ -43,6 +46,7 @@ __all__ = [
     "ReplayKey",
     "ReplayStore",
     "WebhookDelivery",
+    "WebhookReceiver",
     "WebhookVerificationError",
     "WebhookVerifier",
     "secret_fingerprint",
@@ -53,6 +57,8 @@ ReplayKey = tuple[str, str, int]
 """What makes a delivery the same as an earlier one: webhook id (``""`` when not told), run id, sequence."""
 
 Headers = Mapping[str, str] | Iterable[tuple[str | bytes, str | bytes]]
+_Listener = Callable[[bool], object]
+"""Told that something was delivered which a run's waiter looks into: its end, or else a question of its."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +119,7 @@ class MemoryReplayStore:
     """
 
     def __init__(self, max_entries: int = 100_000) -> None:
-        given: Any = max_entries  # callers without a type checker
-        if not isinstance(given, int) or isinstance(given, bool) or given < 1:
-            raise ConfigurationError(f"max_entries: must be a number from 1 up, not {given!r}")
-        self._max_entries = max_entries
+        self._max_entries = _checked_size(max_entries)
         self._keys: OrderedDict[ReplayKey, None] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -184,8 +187,7 @@ class WebhookVerifier:
         :class:`ConfigurationError` when the store does not say whether a delivery is new.
         """
         delivery = self._checked(headers, raw_body)
-        if self._seen is not None and not _told_at_once(self._seen.add(delivery.replay_key)):
-            raise WebhookVerificationError("replayed")
+        self._remember(delivery)
         return delivery
 
     async def verify_async(
@@ -201,8 +203,7 @@ class WebhookVerifier:
             delivery = await verifier.verify_async(request.headers, await request.body())
         """
         delivery = self._checked(headers, raw_body)
-        if self._seen is not None and not await _told(self._seen.add(delivery.replay_key)):
-            raise WebhookVerificationError("replayed")
+        await self._remember_async(delivery)
         return delivery
 
     def _checked(self, headers: Headers, raw_body: bytes | bytearray | memoryview) -> WebhookDelivery:
@@ -216,6 +217,15 @@ class WebhookVerifier:
         check_signature(parts, secrets, content, now=self._clock(), tolerance_s=self._tolerance_s)
         sent_at = datetime.fromtimestamp(int(parts.timestamp), UTC)
         return _read_delivery(content, sent_at, parts.webhook_id)
+
+    def _remember(self, delivery: WebhookDelivery) -> None:
+        """Raise for one that was seen before."""
+        if self._seen is not None and not _told_at_once(self._seen.add(delivery.replay_key)):
+            raise WebhookVerificationError("replayed")
+
+    async def _remember_async(self, delivery: WebhookDelivery) -> None:
+        if self._seen is not None and not await _told(self._seen.add(delivery.replay_key)):
+            raise WebhookVerificationError("replayed")
 
     def forget(self, delivery: WebhookDelivery) -> None:
         """Let ``delivery`` be delivered again: for a receiver that could not take it in and tells the host so."""
@@ -236,6 +246,109 @@ class WebhookVerifier:
     def __repr__(self) -> str:
         known = ", ".join(secret_fingerprint(secret.get()) for secret in self._secrets)
         return f"WebhookVerifier(secrets=<{known}>, tolerance_s={self._tolerance_s})"
+
+
+class WebhookReceiver:
+    """Where deliveries come in for those who wait for runs, see ``strategy="webhook"`` of a fan-out.
+
+    Hand each delivery to it; what it returns, or raises, is what the verifier does.  Whoever waits for that run is told
+    to look at it now, also by a delivery that came before: the run's state decides what is true, never a delivery.
+
+    One may be shared by threads, event loops and clients; a blocking client's fan-out waits in a thread of its own.
+
+    Args:
+        verifier: checks the deliveries, and remembers them if it was given a store.
+        max_entries: of how many runs it is remembered that something was delivered.  The end of a short run may be
+            delivered before the call that started it is answered, when nobody knows yet what to wait for.
+
+    Raises :class:`ConfigurationError` for settings that cannot work.
+
+    Example::
+
+        receiver = WebhookReceiver(WebhookVerifier(secrets=[secret]))
+
+        async def hook(request):                       # in the web application
+            try:
+                await receiver.receive(request.headers, await request.body())
+            except WebhookVerificationError as error:
+                return Response(status_code=200 if error.reason == "replayed" else 400)
+            return Response(status_code=204)
+
+        async with client.fan_out(specs, strategy="webhook", receiver=receiver) as outcomes:
+            ...
+    """
+
+    def __init__(self, verifier: WebhookVerifier, *, max_entries: int = 100_000) -> None:
+        given: Any = verifier
+        if not isinstance(given, WebhookVerifier):
+            raise ConfigurationError(f"verifier: must be a WebhookVerifier, not {type(given).__name__}")
+        self._verifier = verifier
+        self._max_entries = _checked_size(max_entries)
+        self._recent: OrderedDict[str, bool] = OrderedDict()
+        """Runs of which something was delivered that somebody may wait for, and whether it was their end."""
+        self._listeners: dict[str, list[_Listener]] = {}
+        self._lock = threading.Lock()
+
+    async def receive(self, headers: Headers, raw_body: bytes | bytearray | memoryview) -> WebhookDelivery:
+        """Check a delivery as :meth:`WebhookVerifier.verify_async` does, and tell those who wait for its run.
+
+        They are told of a repetition too, which raises ``replayed`` as it does there, and when the store raises.
+        """
+        delivery = self._verifier._checked(headers, raw_body)
+        self.note(delivery)
+        await self._verifier._remember_async(delivery)
+        return delivery
+
+    def receive_blocking(self, headers: Headers, raw_body: bytes | bytearray | memoryview) -> WebhookDelivery:
+        """The same as :meth:`receive` for threads, such as those of a WSGI server; the store must not be async.
+
+        Example::
+
+            receiver.receive_blocking(request.headers, request.get_data())     # in Flask
+        """
+        delivery = self._verifier._checked(headers, raw_body)
+        self.note(delivery)
+        self._verifier._remember(delivery)
+        return delivery
+
+    def note(self, delivery: WebhookDelivery) -> None:
+        """Tell those who wait for the delivery's run: for a delivery that was verified elsewhere, in another process.
+
+        May be called from any thread, and does not wait.
+        """
+        event_type = canonical_event_type(delivery.event.type)
+        is_end = event_type in TERMINAL_EVENT_TYPES
+        if not is_end and not is_request(event_type):
+            return
+        run_id = delivery.run_id
+        with self._lock:
+            self._recent[run_id] = is_end or self._recent.get(run_id, False)
+            self._recent.move_to_end(run_id)
+            if len(self._recent) > self._max_entries:
+                self._recent.popitem(last=False)
+            listeners = list(self._listeners.get(run_id, ()))
+        for listener in listeners:
+            listener(is_end)
+
+    @contextmanager
+    def _listening(self, run_id: str, listener: _Listener) -> Iterator[None]:
+        """Have ``listener`` called, in any thread, for what is and was delivered of a run."""
+        with self._lock:
+            self._listeners.setdefault(run_id, []).append(listener)
+            before = self._recent.get(run_id)
+        try:
+            if before is not None:
+                listener(before)
+            yield
+        finally:
+            with self._lock:
+                others = self._listeners[run_id]
+                others.remove(listener)
+                if not others:
+                    del self._listeners[run_id]
+
+    def __repr__(self) -> str:
+        return f"WebhookReceiver({self._verifier!r})"
 
 
 def signed_headers(
@@ -267,6 +380,12 @@ def signed_headers(
     if event_type is not None:
         headers[f"{prefix}-Event-Type"] = event_type
     return headers
+
+
+def _checked_size(max_entries: Any) -> int:
+    if not isinstance(max_entries, int) or isinstance(max_entries, bool) or max_entries < 1:
+        raise ConfigurationError(f"max_entries: must be a number from 1 up, not {max_entries!r}")
+    return max_entries
 
 
 def _checked_secrets(secrets: Any) -> tuple[Secret, ...]:

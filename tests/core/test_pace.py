@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openwop._core.pace import Pace, look_interval_s
+from openwop._core.pace import Pace, check_interval_s, last_check_s, look_interval_s
 
 
 def go(pace: Pace, now: float) -> int:
@@ -229,3 +229,27 @@ def test_runs_are_looked_at_ever_less_often() -> None:
 def test_looks_are_spread_and_bounded(age: float, rand: float) -> None:
     """We chose it: half to one and a half times the interval."""
     assert 0.05 <= look_interval_s(age, rand) <= 22.5
+
+
+def test_runs_whose_ends_are_delivered_are_looked_at_seldom() -> None:
+    """We chose it: after as long as they have run, from a few seconds to a minute."""
+    assert [check_interval_s(age, 0.5) for age in (0.0, 10.0, 40.0, 3600.0)] == [7.5, 7.5, 30.0, 45.0]
+
+
+@given(age=st.floats(0, 1e7), rand=st.floats(0, 0.999))
+def test_such_looks_are_spread_and_at_most_a_minute_apart(age: float, rand: float) -> None:
+    """We chose it: half the interval to all of it."""
+    assert 5 <= check_interval_s(age, rand) <= 60
+
+
+@given(left=st.floats(0.001, 1e7), rand=st.floats(0, 0.999))
+def test_the_last_look_comes_before_all_time_is_over(left: float, rand: float) -> None:
+    """We chose it: at most ten seconds before, and a quarter of a short time."""
+    before = left - last_check_s(left, rand)
+    assert 0 < before <= min(10.001, left / 4 + 0.001)
+
+
+@pytest.mark.parametrize("endless", [float("inf"), float("-inf")])
+def test_where_time_has_no_end_there_is_no_last_look(endless: float) -> None:
+    """We chose it: and the same where it is over, and nobody looks."""
+    assert last_check_s(endless, 0.5) == endless

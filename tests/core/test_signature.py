@@ -61,33 +61,47 @@ def test_signatures_are_those_of_another_implementation(vector: dict[str, Any]) 
 @pytest.mark.duty("G.106")
 @given(
     vector=st.sampled_from(DATA["vectors"]),
-    part=st.sampled_from(["body", "timestamp", "signature", "secret"]),
+    part=st.sampled_from(
+        ["body", "secret", "timestamp", "signature", "algorithm", "timestamp's name", "signature's name"]
+    ),
+    prefix=st.sampled_from(["x-openwop", "openwop"]),
+    legacy=st.booleans(),
     data=st.data(),
 )
-def test_any_changed_byte_fails(vector: dict[str, Any], part: str, data: st.DataObject) -> None:
-    """The protocol demands it: no byte of the body, the time, the signature or the secret may differ."""
+def test_any_changed_byte_fails(
+    vector: dict[str, Any], part: str, prefix: str, legacy: bool, data: st.DataObject
+) -> None:
+    """The protocol demands it: no byte of the body, the secret or what is signed in the headers may differ.
+
+    The name of the algorithm's header is not among them, because a header that is absent means ``v1``.
+    """
     given_parts = {
         "body": base64.b64decode(vector["body_base64"]),
+        "secret": vector["secret"].encode(),
         "timestamp": vector["timestamp"].encode(),
         "signature": f"sha256={vector['signature']}".encode(),
-        "secret": vector["secret"].encode(),
+        "algorithm": b"v1",
+        "timestamp's name": f"{prefix}-timestamp".encode(),
+        "signature's name": f"{prefix}-signature".encode(),
     }
     original = given_parts[part]
     place = data.draw(st.integers(0, len(original) - 1), label="place")
     byte = data.draw(st.integers(0, 255), label="byte")
     assume(byte != original[place])
-    given_parts[part] = original[:place] + bytes([byte]) + original[place + 1 :]
+    given_parts[part] = changed = original[:place] + bytes([byte]) + original[place + 1 :]
+    assume(not part.endswith("name") or changed.lower() != original)  # names have no case
     try:
         secret = given_parts["secret"].decode("utf-8")
     except UnicodeDecodeError:
         assume(False)
         raise
     headers = [
-        (b"x-openwop-timestamp", given_parts["timestamp"]),
-        (b"x-openwop-signature", given_parts["signature"]),
+        (given_parts["timestamp's name"], given_parts["timestamp"]),
+        (given_parts["signature's name"], given_parts["signature"]),
+        (f"{prefix}-signature-algorithm".encode(), given_parts["algorithm"]),
     ]
     with pytest.raises(WebhookVerificationError):
-        check_signature(read_signature(headers), [secret], given_parts["body"], now=NOW)
+        check_signature(read_signature(headers, legacy=legacy), [secret], given_parts["body"], now=NOW)
 
 
 @pytest.mark.duty("G.106")

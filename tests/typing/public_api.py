@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import IO, Any, Literal, assert_type
 
 import httpx
+import redis
+import redis.asyncio
 from pydantic import BaseModel
 
 import openwop
@@ -37,6 +39,7 @@ from openwop import (
 from openwop.audit import CheckpointCheck, broken_links, merkle_root, verify_checkpoints
 from openwop.devhost import DevHost, VirtualClock
 from openwop.fanout import FanOutProgress
+from openwop.integrations.redis import AsyncRedisReplayStore, RedisReplayStore
 from openwop.models import (
     AgentDeployment,
     AgentInventoryEntry,
@@ -79,7 +82,15 @@ from openwop.models.payloads import (
     payload_model,
 )
 from openwop.pagination import AsyncPages
-from openwop.webhooks import MemoryReplayStore, WebhookDelivery, WebhookVerifier
+from openwop.webhooks import (
+    AsyncReplayStore,
+    MemoryReplayStore,
+    ReplayKey,
+    ReplayStore,
+    WebhookDelivery,
+    WebhookReceiver,
+    WebhookVerifier,
+)
 
 
 async def rotating_token() -> str:
@@ -313,6 +324,29 @@ def a_receiver_gets_typed_deliveries(headers: Mapping[str, str], raw_body: bytes
     assert_type(verifier.verify([(b"x-openwop-signature", b"sha256=")], raw_body).webhook_id, str | None)
 
 
+class _Store:
+    async def add(self, key: ReplayKey, /) -> bool:
+        return True
+
+    async def discard(self, key: ReplayKey, /) -> None: ...
+
+
+async def deliveries_are_remembered_where_one_likes(
+    blocking: redis.Redis, waiting: redis.asyncio.Redis, headers: Mapping[str, str], raw_body: bytes
+) -> None:
+    shared: ReplayStore = RedisReplayStore(blocking, prefix="p:", keep_s=600)
+    shared_too: AsyncReplayStore = AsyncRedisReplayStore(waiting)
+    for store in (MemoryReplayStore(), shared, shared_too, _Store()):
+        verifier = WebhookVerifier(["s"], seen=store)
+        assert_type(await verifier.verify_async(headers, raw_body), WebhookDelivery)
+        receiver = WebhookReceiver(verifier)
+        assert_type(await receiver.receive(headers, raw_body), WebhookDelivery)
+        assert_type(receiver.receive_blocking(headers.items(), raw_body), WebhookDelivery)
+        await verifier.forget_async(verifier.verify(headers, raw_body))
+    RedisReplayStore(waiting)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    AsyncRedisReplayStore(blocking)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
 async def packs_go_both_ways(
     client: AsyncOpenwopClient, file: IO[bytes], pieces: AsyncIterator[bytes]
 ) -> None:
@@ -407,5 +441,7 @@ async def many_runs(client: AsyncOpenwopClient) -> None:
             assert_type(outcome.snapshot, RunSnapshot | None)
             assert_type(outcome.error, Exception | None)
     await outcomes.aclose()
-    client.fan_out([RunSpec("w")], strategy="webhook")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    receiver = WebhookReceiver(WebhookVerifier([""]), max_entries=10)
+    assert_type(client.fan_out([RunSpec("w")], strategy="webhook", receiver=receiver), AsyncFanOut)
+    client.fan_out([RunSpec("w")], strategy="hope")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     client.fan_out(["w"])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]

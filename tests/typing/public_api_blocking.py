@@ -54,6 +54,7 @@ from openwop.models import (
     WorkspaceFileInfo,
 )
 from openwop.sync.pagination import Pages
+from openwop.webhooks import WebhookReceiver
 
 
 def rotating_token() -> str:
@@ -298,7 +299,10 @@ def iterators_can_be_stepped_and_closed(client: OpenwopClient, run: Run) -> None
     assert_type(client.request("GET", "/v1/host/acme/things"), Any)
 
 
-def many_runs_have_outcomes(client: OpenwopClient, specs: Iterator[RunSpec]) -> None:
+def many_runs_have_outcomes(
+    client: OpenwopClient, specs: Iterator[RunSpec], receiver: WebhookReceiver
+) -> None:
+    assert_type(client.fan_out(specs, strategy="webhook", receiver=receiver), FanOut)
     with client.fan_out(specs, concurrency=2, on_interrupt=decide) as outcomes:
         assert_type(outcomes, FanOut)
         for outcome in outcomes:

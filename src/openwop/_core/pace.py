@@ -8,7 +8,9 @@ Data in, numbers out: the clock and randomness are arguments.
 
 from __future__ import annotations
 
-__all__ = ["Pace", "look_interval_s"]
+import math
+
+__all__ = ["Pace", "check_interval_s", "last_check_s", "look_interval_s"]
 
 _FIRST_WINDOW = 10.0
 _GROWTH = 0.5
@@ -22,6 +24,9 @@ _JITTER_S = 0.2
 
 _SHORTEST_LOOK_S = 0.1
 _LONGEST_LOOK_S = 15.0
+_SHORTEST_CHECK_S = 10.0
+_LONGEST_CHECK_S = 60.0
+_LAST_CHECK_S = 10.0
 
 
 class Pace:
@@ -128,3 +133,25 @@ def look_interval_s(age_s: float, rand: float) -> float:
         assert look_interval_s(40.0, 0.5) == 10.0
     """
     return min(_LONGEST_LOOK_S, max(_SHORTEST_LOOK_S, age_s / 4)) * (0.5 + rand)
+
+
+def check_interval_s(age_s: float, rand: float) -> float:
+    """Seconds until a run of this age is looked at although nothing was heard of it; at most a minute.
+
+    ``rand``, a random number in [0, 1), spreads the looks at runs that were started together.
+
+    Example::
+
+        assert check_interval_s(40.0, 0.5) == 30.0
+    """
+    return min(_LONGEST_CHECK_S, max(_SHORTEST_CHECK_S, age_s)) * (0.5 + rand / 2)
+
+
+def last_check_s(left_s: float, rand: float) -> float:
+    """Seconds until the last look at a run whose time will be over in ``left_s``, early enough for many to have one.
+
+    Example::
+
+        assert last_check_s(60.0, 0.0) == 50.0
+    """
+    return left_s if math.isinf(left_s) else left_s - min(_LAST_CHECK_S, left_s / 4) * (1 - rand / 2)

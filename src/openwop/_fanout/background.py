@@ -9,10 +9,19 @@ from collections.abc import Awaitable, Callable
 import anyio
 import sniffio
 
-__all__ = ["Background"]
+__all__ = ["Background", "soon_here"]
 
 _around: contextvars.ContextVar[tuple[Background, ...]] = contextvars.ContextVar("_around", default=())
 """Those whose work the present code is a part of: handlers of the caller, for one, are called in there."""
+
+
+def soon_here() -> Callable[[Callable[[], object]], object]:
+    """What has a function called in the present event loop, from any thread; ``RuntimeError`` when that is gone."""
+    if sniffio.current_async_library() == "asyncio":
+        return asyncio.get_running_loop().call_soon_threadsafe
+    import trio
+
+    return trio.lowlevel.current_trio_token().run_sync_soon
 
 
 class Background:
@@ -34,16 +43,14 @@ class Background:
 
     def start(self) -> None:
         """Begin, in the context of the caller."""
+        self._soon = soon_here()
         if sniffio.current_async_library() == "asyncio":
-            loop = asyncio.get_running_loop()
-            self._soon = loop.call_soon_threadsafe
-            self._task = loop.create_task(self._run())
+            self._task = asyncio.get_running_loop().create_task(self._run())
             # And not in `_run`: a task that is cancelled before its first turn never gets there.
             self._task.add_done_callback(lambda _: self._finish())
         else:
             import trio
 
-            self._soon = trio.lowlevel.current_trio_token().run_sync_soon
             trio.lowlevel.spawn_system_task(self._run_under_trio, context=contextvars.copy_context())
 
     async def _run(self) -> None:

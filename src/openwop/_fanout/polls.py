@@ -16,7 +16,7 @@ from openwop.errors import ApiError, ConnectionFailedError, OpenwopError, Reques
 from openwop.handles import AsyncRun
 from openwop.models.runs import RunSnapshot
 
-__all__ = ["StatusPolls"]
+__all__ = ["Line", "RunLooks", "StatusPolls"]
 
 logger = logging.getLogger("openwop.fanout")
 
@@ -26,39 +26,81 @@ _PATIENCE_S = 30.0
 _WAITING = frozenset({"waiting-approval", "waiting-input", "waiting-external"})
 
 
-class StatusPolls:
-    """One per fan-out.  However many runs there are, only so many are looked at at once; the others wait in line."""
+class Line:
+    """However many runs there are, only so many are looked at at once; the others wait in line."""
 
     def __init__(self) -> None:
-        self._looks = anyio.Semaphore(_LOOKS_AT_ONCE, fast_acquire=True)
+        self._places = anyio.Semaphore(_LOOKS_AT_ONCE, fast_acquire=True)
+
+    async def look(self, run: AsyncRun) -> RunSnapshot:
+        """The state of ``run``, when it is its turn."""
+        async with self._places:
+            return await run.snapshot()
+
+
+class RunLooks:
+    """The looks at one run, and at what it asks."""
+
+    def __init__(self, run: AsyncRun, on_interrupt: OnInterrupt | None, line: Line) -> None:
+        self._run = run
+        self._line = line
+        self._desk: Desk | None = None
+        if on_interrupt is not None:
+            self._desk = Desk(run.id, on_interrupt, run._look_at_log, run.resolve)
+        self.failing_since: float | None = None
+        """When the first of the looks failed that came to nothing since the last one that did not."""
+        self.asked = False
+        """Whether it is known from elsewhere that the run asks something, though its state may not show it."""
+
+    async def look(self) -> RunSnapshot | None:
+        """The final state; ``None`` while the run goes on, after what it asks was handed over.
+
+        Raises as :meth:`AsyncRun.result` does.
+        """
+        try:
+            snapshot = await self._line.look(self._run)
+        except OpenwopError as error:
+            now = time.monotonic()
+            self.failing_since = now if self.failing_since is None else self.failing_since
+            if not _may_pass(error) or now - self.failing_since >= _PATIENCE_S:
+                raise
+            logger.debug("run %s: no state for now: %s", self._run.id, type(error).__name__)
+            return None
+        self.failing_since = None
+        if snapshot.is_terminal:
+            return _checked(snapshot)
+        asked, self.asked = self.asked, False
+        if self._desk is not None and (asked or snapshot.status in _WAITING):
+            await self._desk.look()
+        return None
+
+
+class StatusPolls:
+    """One per fan-out."""
+
+    def __init__(self) -> None:
+        self._line = Line()
 
     async def result(self, run: AsyncRun, on_interrupt: OnInterrupt | None) -> RunSnapshot:
         """The final state of ``run``; raises as :meth:`AsyncRun.result` does."""
-        desk = None
-        if on_interrupt is not None:
-            desk = Desk(run.id, on_interrupt, run._look_at_log, run.resolve)
-        begun_at = seen_at = time.monotonic()
+        looks = RunLooks(run, on_interrupt, self._line)
+        begun_at = time.monotonic()
         while True:
             await anyio.sleep(look_interval_s(time.monotonic() - begun_at, random.random()))
-            try:
-                async with self._looks:
-                    snapshot = await run.snapshot()
-            except OpenwopError as error:
-                if not _may_pass(error) or time.monotonic() - seen_at >= _PATIENCE_S:
-                    raise
-                logger.debug("run %s: no state for now: %s", run.id, type(error).__name__)
-                continue
-            seen_at = time.monotonic()
-            if snapshot.is_terminal:
-                error_of_run = outcome_error(snapshot)
-                try:
-                    if error_of_run is not None:
-                        raise error_of_run
-                    return snapshot
-                finally:
-                    del error_of_run  # no cycle of the error, its traceback and this frame
-            if desk is not None and snapshot.status in _WAITING:
-                await desk.look()
+            snapshot = await looks.look()
+            if snapshot is not None:
+                return snapshot
+
+
+def _checked(snapshot: RunSnapshot) -> RunSnapshot:
+    """The same, of a run that completed; else its error."""
+    error = outcome_error(snapshot)
+    try:
+        if error is not None:
+            raise error
+        return snapshot
+    finally:
+        del error  # no cycle of the error, its traceback and this frame
 
 
 def _may_pass(error: OpenwopError) -> bool:

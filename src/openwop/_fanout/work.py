@@ -22,6 +22,7 @@ from openwop._core.idempotency import mint_key
 from openwop._core.progress import FanOutProgress
 from openwop._desk import OnInterrupt
 from openwop._execution import Execution
+from openwop._fanout.deliveries import DeliveredEnds
 from openwop._fanout.gate import StartGate, asks_to_slow_down
 from openwop._fanout.polls import StatusPolls
 from openwop._fanout.source import SpecSource
@@ -32,6 +33,7 @@ from openwop.models.runs import RunSnapshot
 if TYPE_CHECKING:
     from openwop.client import AsyncOpenwopClient
     from openwop.handles import AsyncRun
+    from openwop.webhooks import WebhookReceiver
 
 __all__ = ["FanOutSettings", "FanOutWork"]
 
@@ -44,7 +46,8 @@ class FanOutSettings:
 
     concurrency: int
     on_error: Literal["collect", "raise"]
-    strategy: Literal["stream", "poll"]
+    strategy: Literal["stream", "poll", "webhook"]
+    receiver: WebhookReceiver | None
     timeout: float | None
     deadline: float | None
     on_interrupt: OnInterrupt | None
@@ -71,7 +74,7 @@ class FanOutWork:
         # tries again by itself, and the gate learns of it.
         self._starter = client._through(client._session.paced(None, retry_throttled=False))
         self._follower = client._through(client._session.paced(self._noticed, retry_throttled=True))
-        self._polls = StatusPolls()
+        self._looks = StatusPolls() if settings.receiver is None else DeliveredEnds(settings.receiver)
         self._ready: deque[RunOutcome] = deque()
         self._news = anyio.Event()
         self._room = anyio.Event()
@@ -290,9 +293,9 @@ class FanOutWork:
         return self._refusing_since + self._patience_s - now
 
     async def _follow(self, run: AsyncRun) -> RunSnapshot:
-        if self.settings.strategy == "poll":
-            return await self._polls.result(run, self.settings.on_interrupt)
-        return await run.result(on_interrupt=self.settings.on_interrupt)
+        if self.settings.strategy == "stream":
+            return await run.result(on_interrupt=self.settings.on_interrupt)
+        return await self._looks.result(run, self.settings.on_interrupt)
 
     def _noticed(self, error: ApiError) -> None:
         if asks_to_slow_down(error):

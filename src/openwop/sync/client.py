@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from openwop.sync.resources.triggers import Triggers
     from openwop.sync.resources.webhooks import Webhooks
     from openwop.sync.resources.workspace import Workspace
+    from openwop.webhooks import WebhookReceiver
 
 __all__ = ["OpenwopClient"]
 
@@ -369,7 +370,8 @@ class OpenwopClient(BlockingClient[AsyncOpenwopClient]):
         *,
         concurrency: int = 100,
         on_error: Literal["collect", "raise"] = "collect",
-        strategy: Literal["stream", "poll"] = "stream",
+        strategy: Literal["stream", "poll", "webhook"] = "stream",
+        receiver: WebhookReceiver | None = None,
         timeout: float | None = None,
         deadline: float | None = None,
         on_interrupt: Callable[[Interrupt], Any] | None = None,
@@ -389,7 +391,13 @@ class OpenwopClient(BlockingClient[AsyncOpenwopClient]):
             on_error: ``"collect"`` gives errors as outcomes; ``"raise"`` raises the first one as itself, after the
                 outcomes of the runs that finished before, and ends the rest.
             strategy: how runs are followed.  ``"stream"`` sees each end at once and holds a connection for each run in
-                flight; ``"poll"`` looks at the states, ever less often, with a few connections for thousands of runs.
+                flight; ``"poll"`` looks at the states, ever less often, with a few connections for thousands of runs;
+                ``"webhook"`` waits for deliveries to ``receiver`` and reads each run about once.
+            receiver: where the host's deliveries come in.  Register its address by ``client.webhooks.register`` for
+                ``run.completed``, ``run.failed`` and ``run.cancelled``, and with ``on_interrupt`` for
+                ``interrupt.requested``, ``approval.requested``, ``clarification.requested`` and ``node.suspended``.
+                Deliveries may be lost, so each run is also looked at without one, at most a minute apart, and once
+                before its time is over.
             timeout: seconds for each run from its first start on, after which its error is ``RunWaitTimeoutError``.
             deadline: seconds for everything; then the same holds for all that are in flight.
             on_interrupt: answers what the runs ask, several at once; see :meth:`Run.result`.
@@ -418,6 +426,7 @@ class OpenwopClient(BlockingClient[AsyncOpenwopClient]):
                 concurrency=concurrency,
                 on_error=on_error,
                 strategy=strategy,
+                receiver=receiver,
                 timeout=timeout,
                 deadline=deadline,
                 on_interrupt=in_worker_thread(on_interrupt),
