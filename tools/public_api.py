@@ -28,6 +28,7 @@ MODULES = (
     "openwop.devhost.store",
     "openwop.devhost.store_tests",
     "openwop.fanout",
+    "openwop.integrations.fastapi",
     "openwop.integrations.redis",
     "openwop.middleware",
     "openwop.models",

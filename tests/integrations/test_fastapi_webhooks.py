@@ -14,7 +14,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from openwop import ConfigurationError
+from openwop import ConfigurationError, RunSpec
 from openwop.devhost import DevHost
 from openwop.devhost.server import listen
 from openwop.integrations.fastapi import webhook_route
@@ -22,6 +22,7 @@ from openwop.webhooks import (
     MemoryReplayStore,
     ReplayKey,
     WebhookDelivery,
+    WebhookReceiver,
     WebhookVerifier,
     signed_headers,
 )
@@ -326,3 +327,21 @@ async def test_a_store_that_fails_sends_the_delivery_back(
         store.fails = None
         assert [(await deliver(http, body())).status_code for _ in range(2)] == [204, 204]
     assert taken.done == [1]
+
+
+async def test_a_fan_out_that_waits_for_deliveries_gets_them_through_the_route() -> None:
+    """We chose it: the receiver of a fan-out takes what was verified elsewhere."""
+    listener = listen("127.0.0.1", 0)
+    async with DevHost(allow_loopback_webhooks=True) as host, host.client() as client:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}{PATH}"
+        hook = await client.webhooks.register(url, ["run.completed", "run.failed", "run.cancelled"])
+        assert hook.secret is not None
+        checks = WebhookVerifier([hook.secret], seen=MemoryReplayStore())
+        receiver = WebhookReceiver(checks)
+        async with serve_app(app_of(receiver.note, verifier=checks), listener), asyncio.timeout(PATIENCE_S):
+            specs = [RunSpec("conformance-noop") for _ in range(5)]
+            fan_out = client.fan_out(specs, strategy="webhook", receiver=receiver)
+            done = [outcome.snapshot async for outcome in fan_out]
+            while host.webhooks.report(hook.webhook_id).taken < 5:
+                await settle()
+        assert [snapshot.status for snapshot in done if snapshot is not None] == ["completed"] * 5

@@ -5,6 +5,7 @@ const [events, cards, state, note] = ["events", "cards", "state", "note"].map((i
 
 // -- the stream -------------------------------------------------------------------------------------------------------
 
+// --8<-- [start:stream]
 const source = new EventSource(`${api}/events`);
 
 source.addEventListener("openwop.open", (message) => {
@@ -26,6 +27,7 @@ source.onerror = () => {
   const gone = source.readyState === EventSource.CLOSED;
   note.textContent = gone ? "This run cannot be followed." : "The connection was lost; trying again.";
 };
+// --8<-- [end:stream]
 
 function show(event) {
   const row = add(events, "li", `${event.sequence} ${event.type}`);

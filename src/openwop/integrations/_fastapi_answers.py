@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from openwop._core.decisions import approval_answer, refinement
 from openwop.errors import RequestValidationError
@@ -24,6 +24,7 @@ __all__ = ["ACTIONS", "Field", "answer_of", "artifact_text", "fields_of", "offer
 
 ACTIONS = ("accept", "reject", "refine", "edit-accept")
 """What a person may do with an artifact here.  ``ask`` is a question to somebody and no answer to the run."""
+_MOST_CHOICES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +67,9 @@ def _of_question(index: int, question: ClarificationQuestion) -> Field:
 
 def _field(name: str, label: str, schema: JsonObject | None) -> Field:
     schema = schema or {}
-    choices: Any = schema.get("enum")
-    if isinstance(choices, list) and 0 < len(choices) <= 100:
+    listed: Any = schema.get("enum")
+    choices = cast("list[Any]", listed) if isinstance(listed, list) else []
+    if 0 < len(choices) <= _MOST_CHOICES:
         return Field(name, label, plain=False, choices=tuple(map(json.dumps, choices)))
     kind = schema.get("type", "string")
     if kind == "boolean":

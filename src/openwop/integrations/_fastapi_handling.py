@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -111,7 +111,7 @@ class Handling(Generic[T]):
             logger.error("on_error failed for %s", self._name(thing), exc_info=second)
 
     @asynccontextmanager
-    async def lifespan(self, app: Any) -> AsyncIterator[None]:
+    async def lifespan(self, app: Any) -> AsyncGenerator[None]:
         """While it lasts, handlers run in tasks of their own; at its end they are waited for, and then cut off."""
         if self._group is not None:
             raise ConfigurationError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypedDict, Unpack
 
@@ -81,7 +81,7 @@ def openwop_lifespan(
         raise ConfigurationError(f"client: it has its settings already, so leave out {names}")
 
     @asynccontextmanager
-    async def run(app: Any) -> AsyncIterator[Mapping[str, Any]]:
+    async def run(app: Any) -> AsyncGenerator[Mapping[str, Any]]:
         if getattr(app.state, _STATE, None) is not None:
             raise ConfigurationError("this application has an openwop_lifespan already; keep one of them")
         async with AsyncExitStack() as stack:

@@ -49,7 +49,8 @@ def webhook_route(
       host which tries again finds it new.
 
     What a handler raises is logged, and given to ``on_error``; the host does not hear of it and does not deliver again.
-    Deliveries of one run may be handled at the same time, and their order is that of ``delivery.event.sequence``.
+    Deliveries of one run may be handled at the same time, and their order is that of ``delivery.event.sequence``.  A
+    :class:`~openwop.webhooks.WebhookReceiver`, for a fan-out that waits for deliveries, is fed by ``receiver.note``.
 
     When the application stops, handlers are waited for, and then cut off, which is logged.  Frameworks run the
     lifespans of included routers, and not those of mounted applications: there, and in tests that run no lifespan, the
@@ -116,20 +117,22 @@ async def _take_in(
     deadline: float,
 ) -> Response:
     try:
-        with anyio.fail_after(deadline - anyio.current_time()):
-            delivery = await verifier.verify_async(request.headers.items(), body)
+        delivery = verifier._checked(request.headers.items(), body)
     except WebhookVerificationError as error:
-        if error.reason == "replayed":
-            return Response(status_code=204)
         logger.warning("%s", error)
         return Response(status_code=400)
+    try:
+        with anyio.fail_after(deadline - anyio.current_time()):
+            await verifier._remember_async(delivery)
+    except WebhookVerificationError:
+        return Response(status_code=204)  # it was taken in before
     except Exception as error:
-        logger.error("webhook delivery not taken in: its store failed", exc_info=error)
+        logger.error("%s was not taken in: its store failed", _name(delivery), exc_info=error)
         # What failed may have been the answer to a question that the store had understood.
-        await _forget(verifier, verifier._checked(request.headers.items(), body))
+        await _forget(verifier, delivery)
         return Response(status_code=503, headers=_RETRY_AFTER)
     if not handling.room:
-        logger.warning("webhook delivery not taken in: there is no room for %s", _name(delivery))
+        logger.warning("%s was not taken in: there is no room", _name(delivery))
         await _forget(verifier, delivery)
         return Response(status_code=503, headers=_RETRY_AFTER)
     return Response(status_code=204, background=handling.take(delivery))
