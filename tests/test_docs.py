@@ -29,11 +29,12 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FILES = sorted((ROOT / "examples").rglob("*.py"))
 EXAMPLE_TESTS = [path for path in FILES if path.name.startswith("test_")]
-EXAMPLES = [path for path in FILES if path not in EXAMPLE_TESTS and path.name != "conftest.py"]
+SERVED = [ROOT / "examples/fastapi_app/app.py"]  # serves until it is stopped; tests/integrations drives it
+EXAMPLES = [path for path in FILES if path not in (*EXAMPLE_TESTS, *SERVED) and path.name != "conftest.py"]
 FENCE = re.compile(
     r"(?:^<!-- (?P<kind>\w+): (?P<source>\S+) -->\n)?^```(?P<language>\w*)\n(?P<body>.*?)^```$", re.M | re.S
 )
-MARKER = re.compile(r"^\s*# --8<-- \[(?:start|end):[\w-]+\]\n", re.M)
+MARKER = re.compile(r"^\s*(?:#|//) --8<-- \[(?:start|end):[\w-]+\]\n", re.M)
 PROSE_LANGUAGES = {"text"}  # diagrams and printed output
 
 pytestmark = pytest.mark.skipif(not EXAMPLES, reason="the examples are not part of this checkout")
@@ -71,7 +72,9 @@ def region(source: str) -> str:
     text = (ROOT / path).read_text(encoding="utf-8")
     if name:
         found = re.search(
-            rf"^\s*# --8<-- \[start:{name}\]\n(.*?)^\s*# --8<-- \[end:{name}\]$", text, re.M | re.S
+            rf"^\s*(?:#|//) --8<-- \[start:{name}\]\n(.*?)^\s*(?:#|//) --8<-- \[end:{name}\]$",
+            text,
+            re.M | re.S,
         )
         assert found is not None, f"{path} has no region {name!r}"
         text = found[1]
@@ -84,7 +87,7 @@ ALL_BLOCKS = [block for page in PAGES if page.exists() for block in blocks(page)
 @pytest.mark.parametrize("block", ALL_BLOCKS, ids=str)
 def test_each_block_of_the_pages_is_taken_from_something_that_is_run(block: Block) -> None:
     """We chose it: an example that nobody runs is wrong sooner or later."""
-    if block.language == "python":
+    if block.language in ("python", "js"):
         assert block.kind == "example", f"{block}: say which example this is taken from"
         assert block.source is not None
         assert block.body == region(block.source), f"{block}: differs from {block.source}"

@@ -29,6 +29,7 @@ MODULES = (
     "openwop.devhost.store_tests",
     "openwop.fanout",
     "openwop.inbox",
+    "openwop.integrations.fastapi",
     "openwop.integrations.redis",
     "openwop.integrations.dask",
     "openwop.integrations.otel",

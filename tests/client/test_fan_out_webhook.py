@@ -24,7 +24,7 @@ from openwop import (
     RunSpec,
     RunWaitTimeoutError,
 )
-from openwop._fanout.polls import Line, RunLooks
+from openwop._fanout.polls import Line, RunLooks, look_for_questions
 from openwop.devhost import DevHost
 from openwop.webhooks import (
     MemoryReplayStore,
@@ -426,7 +426,7 @@ async def test_a_delivered_question_is_looked_for_in_the_log_though_the_state_is
         return {"action": "accept"}
 
     run: Any = LateRun()
-    looks = RunLooks(run, decide, Line())
+    looks = RunLooks(run, look_for_questions(run, decide), Line())
     assert await looks.look() is None
     assert run.answers == []
     looks.asked = True

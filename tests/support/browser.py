@@ -150,6 +150,13 @@ class Page:
         for kind in ("mousePressed", "mouseReleased"):
             await self.command("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **place)
 
+    async def follow(self, selector: str) -> None:
+        """Click on an element, and wait for the page that this leads to."""
+        self._loaded.clear()
+        await self.click(selector)
+        async with asyncio.timeout(PATIENCE_S):
+            await self._loaded.wait()
+
     async def type(self, selector: str, text: str) -> None:
         """Write into a field, as with the keyboard."""
         await self.click(selector)
