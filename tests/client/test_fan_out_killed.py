@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from openwop._fanout.journal_file import JournalFile, JournalInUseError
 from openwop.devhost.builder import node, workflow
-from support.children import PRELUDES
+from support.children import PRELUDES, program
 from support.processes import DevHostProcess, start_devhost
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
@@ -122,6 +123,31 @@ def test_killed_at_any_moment_it_goes_on_and_each_spec_has_one_run(tmp_path: Pat
     connection.close()
     at_host = Counter(record["inputs"]["number"] for record in records)
     assert at_host == Counter(number for number in range(COUNT) if number % 5 != 4)
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from openwop._fanout.journal_file import JournalFile
+
+JournalFile(Path(sys.argv[1])).open("https://host.example")
+print("open", flush=True)
+input()
+"""
+
+
+def test_another_process_has_it_alone_until_it_is_killed(tmp_path: Path) -> None:
+    """We chose it: two programs on one journal would start runs twice; a dead one is in nobody's way."""
+    path = tmp_path / "runs.journal"
+    with program(HOLDER, str(path)) as other:
+        other.wait_for("open")
+        with pytest.raises(JournalInUseError, match="in use by another fan-out"):
+            JournalFile(path).open("https://host.example")
+        other.process.kill()
+        other.process.wait()
+        file = JournalFile(path)
+        file.open("https://host.example")
+        file.close()
 
 
 BARE = """

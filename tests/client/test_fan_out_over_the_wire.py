@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gc
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
 from openwop import AsyncOpenwopClient, RunOutcome, RunSpec
+from openwop._fanout.journal import Entry
 from support.processes import DevHostProcess
 from support.transport import open_sockets
 
@@ -27,9 +29,12 @@ async def client(devhost_process: DevHostProcess) -> AsyncIterator[AsyncOpenwopC
         yield connected
 
 
-@pytest.mark.parametrize(("strategy", "count"), [("stream", 2000), ("poll", 600)])
+@pytest.mark.parametrize(
+    ("strategy", "count", "journal"),
+    [("stream", 2000, None), ("poll", 600, None), ("stream", 600, "runs.journal")],
+)
 async def test_many_runs_hold_no_more_than_what_is_in_flight(
-    client: AsyncOpenwopClient, strategy: Any, count: int
+    client: AsyncOpenwopClient, tmp_path: Path, strategy: Any, count: int, journal: str | None
 ) -> None:
     """We chose it: each spec has one outcome and one run, and nothing is kept of those that are done."""
     run_ids: set[str | None] = set()
@@ -40,7 +45,8 @@ async def test_many_runs_hold_no_more_than_what_is_in_flight(
             yield RunSpec("conformance-noop", inputs={"number": number}, key=str(number))
 
     with anyio.fail_after(100):
-        async with client.fan_out(rows(), concurrency=100, strategy=strategy) as outcomes:
+        path = None if journal is None else tmp_path / journal
+        async with client.fan_out(rows(), concurrency=100, strategy=strategy, journal=path) as outcomes:
             outcomes.progress.total = count
             async for outcome in outcomes:
                 assert outcome.error is None, outcome.error
@@ -49,7 +55,8 @@ async def test_many_runs_hold_no_more_than_what_is_in_flight(
                 if len(run_ids) % 300 == 0:
                     gc.collect()
                     # Counted, and not listed: a list would keep what it found until the next time.
-                    alive = max(alive, sum(type(item) in (RunOutcome, RunSpec) for item in gc.get_objects()))
+                    kinds = (RunOutcome, RunSpec) if path is None else (RunOutcome, Entry)
+                    alive = max(alive, sum(type(item) in kinds for item in gc.get_objects()))
                     assert outcomes.progress.in_flight <= 100
             assert (outcomes.progress.completed, outcomes.progress.pending) == (count, 0)
     assert len(run_ids) == count

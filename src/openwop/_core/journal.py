@@ -21,6 +21,7 @@ from openwop.models.discovery import Capabilities
 
 __all__ = ["Claim", "Record", "claim", "digest_of", "place_of", "remembered_for_s"]
 
+_BYTES: tuple[type, ...] = (bytes, bytearray, memoryview)
 LEAST_RETENTION_S = 24 * 3600.0
 """For how long every host has to remember a key."""
 
@@ -124,10 +125,11 @@ def remembered_for_s(capabilities: Capabilities | None) -> float:
 
 
 def _plain(value: Any) -> Any:
+    kind: str = type(value).__name__
     if isinstance(value, RequestModel):
         return value.to_wire()
     if isinstance(value, Mapping):
         return dict(cast("Mapping[Any, Any]", value))
-    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
-        return list(cast("Sequence[Any]", value))
-    raise TypeError(type(value).__name__)
+    if isinstance(value, Sequence) and not isinstance(value, _BYTES):
+        return [*cast("Sequence[Any]", value)]
+    raise TypeError(kind)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -39,14 +40,17 @@ class Journal:
         """Set when what is in the queue now was written, or could not be."""
         self._failure: ConfigurationError | None = None
         self._group: anyio.abc.TaskGroup | None = None
+        self._thread: anyio.CapacityLimiter | None = None
 
     async def __aenter__(self) -> Self:
         base_url = self._client.base_url
+        # One of its own: the threads that all share may be full of code that waits for a person.
+        self._thread = anyio.CapacityLimiter(1)
         try:
-            await in_thread(lambda: self._file.open(base_url))
+            await in_thread(lambda: self._file.open(base_url), self._thread)
             self._group = await anyio.create_task_group().__aenter__()
         except BaseException:
-            await in_thread(self._file.close)
+            await in_thread(self._file.close, self._thread)
             raise
         self._group.start_soon(self._write)
         return self
@@ -60,7 +64,7 @@ class Journal:
             await self._group.__aexit__(kind, error, traceback)
         finally:
             works, self._queue = self._queue, []
-            await in_thread(lambda: self._file.close(works))
+            await in_thread(lambda: self._file.close(works), self._thread)
 
     async def _write(self) -> None:
         """Write what has come together, again and again."""
@@ -71,7 +75,7 @@ class Journal:
             works, self._queue = self._queue, []
             written, self._written = self._written, anyio.Event()
             try:
-                await in_thread(lambda works=works: self._file.commit(works))  # type: ignore[misc]
+                await in_thread(partial(self._file.commit, works), self._thread)
             except ConfigurationError as error:
                 self._failure = error
             finally:
