@@ -49,6 +49,7 @@ class Job:
     core: int | None = None
     """The processor core to run on."""
     run_id: str = ""
+    workflow_id: str = "wf.done"
     count: int = 0
     """How many events, requests or streams."""
     concurrency: int = 1

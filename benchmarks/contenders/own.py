@@ -155,7 +155,7 @@ def fan_out(job: Job) -> Figures:
     """Do many short runs by ``client.fan_out``."""
 
     async def work(client: AsyncOpenwopClient, count: int) -> None:
-        specs = [RunSpec("wf.done", inputs={"i": i}) for i in range(count)]
+        specs = [RunSpec(job.workflow_id, inputs={"i": i}) for i in range(count)]
         async with client.fan_out(specs, concurrency=job.concurrency) as outcomes:
             async for outcome in outcomes:
                 assert outcome.ok, outcome.error
@@ -171,7 +171,7 @@ def hand_written_fan_out(job: Job) -> Figures:
 
         async def one(number: int) -> None:
             async with room:
-                await client.execute("wf.done", inputs={"i": number})
+                await client.execute(job.workflow_id, inputs={"i": number})
 
         await asyncio.gather(*(one(number) for number in range(count)))
 
@@ -186,7 +186,7 @@ def bare_runs(job: Job) -> Figures:
 
         async def one(number: int) -> None:
             async with room:
-                body = {"workflowId": "wf.done", "inputs": {"i": number}}
+                body = {"workflowId": job.workflow_id, "inputs": {"i": number}}
                 created = await client.request("POST", "/v1/runs", json=body)
                 path = f"/v1/runs/{created['runId']}"
                 async with client.stream("GET", f"{path}/events") as events:
