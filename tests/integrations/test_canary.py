@@ -41,7 +41,7 @@ from support.h2_server import http2_host
 from support.streams import cut_off, node_events
 from support.telemetry import Telemetry
 
-pytestmark = [pytest.mark.anyio, pytest.mark.duty("F.100"), pytest.mark.duty("J.130")]
+pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
@@ -194,6 +194,8 @@ ERRORS = {
 }  # fmt: skip
 
 
+@pytest.mark.duty("F.100")
+@pytest.mark.duty("J.130")
 @pytest.mark.parametrize("answer", ERRORS.values(), ids=ERRORS.keys())
 async def test_hosts_that_echo_what_they_were_sent_make_nothing_leak(life: Life, answer: Any) -> None:
     """The protocol demands that clients keep credentials out of logs; that no error quotes them, we chose."""
@@ -365,6 +367,8 @@ def test_the_blocking_client_makes_nothing_leak(life: Life) -> None:
     life.check()
 
 
+@pytest.mark.duty("F.100")
+@pytest.mark.duty("J.130")
 async def test_a_life_at_a_real_host_makes_nothing_leak(life: Life) -> None:
     """The same at a development host, whose loggers and server are in this process too: it succeeds, and shows less."""
     key = f"hk_test_{life.key}"
