@@ -23,6 +23,7 @@ FILE = SRC.parent / "tests" / "contract" / "public_api.txt"
 MODULES = (
     "openwop",
     "openwop.compat",
+    "openwop.credentials",
     "openwop.devhost",
     "openwop.devhost.scenario",
     "openwop.devhost.store",
@@ -33,6 +34,7 @@ MODULES = (
     "openwop.integrations.redis",
     "openwop.integrations.dask",
     "openwop.integrations.otel",
+    "openwop.integrations.keyring",
     "openwop.middleware",
     "openwop.models",
     "openwop.models.payloads",

@@ -14,6 +14,8 @@ REPLACED: dict[Origin, Origin] = {
     ("collections.abc", "AsyncIterable"): ("collections.abc", "Iterable"),
     ("collections.abc", "AsyncGenerator"): ("collections.abc", "Iterator"),
     ("openwop.middleware", "Middleware"): ("openwop.middleware", "BlockingMiddleware"),
+    # The one callback that may be async in a blocking client too: objects that fetch tokens serve both clients.
+    ("openwop.config", "TokenSource"): ("openwop.config", "TokenSource"),
 }
 """Async types and what a caller of a blocking class has in their place."""
 

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn, TypeGuard, cast
 from urllib.parse import urlsplit
 
 from openwop._core.redirect import origin_of
@@ -17,7 +17,10 @@ from openwop.errors import ConfigurationError, RequestValidationError
 __all__ = ["ApiKey", "ClientConfig", "TokenSource", "make_config"]
 
 TokenSource = Callable[[], str | Awaitable[str]]
-"""Gives the current token, asked before each attempt: rotate a key without a new client."""
+"""Gives the current token, asked before each attempt: rotate a key without a new client.
+
+Where it also has a method ``invalidate(token)``, that is called with a token that the host refused with 401, before it
+is asked for another one."""
 ApiKey = Secret | TokenSource
 
 _LONGEST_S = 7 * 24 * 3600.0
@@ -138,8 +141,11 @@ def _refuse(problem: str) -> NoReturn:
 def _checked_key(key: Any) -> ApiKey | None:
     if key is None:
         return None
-    if callable(key):
-        return cast("TokenSource", key)
+    return cast("TokenSource", key) if callable(key) else checked_key(key)
+
+
+def checked_key(key: Any) -> Secret:
+    """The key, or :class:`ConfigurationError` with what is wrong with it, which does not show it."""
     if isinstance(key, Secret):
         key = key.get()
     if not isinstance(key, str):
@@ -159,7 +165,7 @@ def _checked_key(key: Any) -> ApiKey | None:
     return Secret(key)
 
 
-def is_token(value: Any) -> bool:
+def is_token(value: Any) -> TypeGuard[str]:
     """Whether ``value`` can stand in an ``Authorization`` header: ASCII text without spaces or line breaks."""
     return (
         isinstance(value, str)

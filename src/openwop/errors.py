@@ -367,7 +367,11 @@ class InvalidRequestError(ApiError):
 
 
 class AuthenticationError(ApiError):
-    """401: no key, or one that is invalid, expired or revoked."""
+    """401: no key, or one that is invalid, expired or revoked.
+
+    Without a ``status`` it was an OAuth server that gave no token, see
+    :class:`~openwop.credentials.OAuth2ClientCredentials`.
+    """
 
 
 class PermissionDeniedError(ApiError):

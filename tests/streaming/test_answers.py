@@ -417,6 +417,53 @@ async def test_r14_credentials_are_asked_for_again_with_each_connection(
     ]
 
 
+class Rotated:
+    """A source of tokens that notes what it is told."""
+
+    def __init__(self, *tokens: str) -> None:
+        self.tokens = list(tokens)
+        self.refused: list[str] = []
+
+    def __call__(self) -> str:
+        return self.tokens[0]
+
+    def invalidate(self, token: str) -> None:
+        self.refused.append(token)
+        if len(self.tokens) > 1:
+            del self.tokens[0]
+
+
+@pytest.mark.duty("J.133")
+async def test_a_token_that_is_refused_as_a_stream_is_opened_is_replaced_once(
+    server: FaultServer, open_stream: OpenStream
+) -> None:
+    """We chose it, as for every call: a revoked token that the source did not know of does not end the stream."""
+    refused = error_response(401, "key_revoked")
+    first, more = cut_off(*node_events(0)), sse_response(*node_events(1), last_event(2))
+    server.on("GET", EVENTS, refused, first, refused, more)
+    source = Rotated("one", "two", "three")
+    assert sequences(await collect(open_stream(api_key=source))) == [0, 1, 2]
+    assert source.refused == ["one", "two"]
+    sent = [
+        request.headers["authorization"] for request in server.requests if request.path.endswith("/events")
+    ]
+    assert sent == ["Bearer one", "Bearer two", "Bearer two", "Bearer three"]
+
+
+@pytest.mark.duty("J.133")
+async def test_a_stream_whose_last_token_is_refused_raises_that(
+    server: FaultServer, open_stream: OpenStream
+) -> None:
+    """We chose it: one renewal each time it is opened, and none with a token that was refused before."""
+    server.on("GET", EVENTS, error_response(401, "key_revoked"))
+    with pytest.raises(AuthenticationError, match="key_revoked"):
+        await collect(open_stream(api_key=Rotated("one")))
+    assert len(server.requests) == 1
+    with pytest.raises(AuthenticationError, match="key_revoked"):
+        await collect(open_stream(api_key=Rotated("one", "two", "three")))
+    assert len(server.requests) == 3
+
+
 @pytest.mark.duty("A.11")
 @pytest.mark.duty("E.76")
 async def test_a_strange_id_goes_back_to_the_host_as_it_came(

@@ -8,6 +8,7 @@ where the caller brings a client.
 from __future__ import annotations
 
 import logging
+import os
 import ssl
 from collections.abc import Awaitable, Callable
 from functools import cache, lru_cache
@@ -29,6 +30,13 @@ VerifyTypes = bool | str | ssl.SSLContext
 CertTypes = str | tuple[str, str] | tuple[str, str, str]
 
 CONNECT_TIMEOUT_S = 5.0
+_CERT_PROBLEMS = {
+    "KEY_VALUES_MISMATCH": "the key does not belong to the certificate",
+    "NO_START_LINE": "not in PEM form",
+    "PEM_LIB": "no key in PEM form, or a certificate without one",
+    "BAD_DECRYPT": "the password is wrong",
+    "BAD_PASSWORD_READ": "the password is wrong",
+}
 _NO_BODY = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
 
 
@@ -254,35 +262,63 @@ def _default_ssl_context() -> ssl.SSLContext:
 
 
 def ssl_context(verify: VerifyTypes, cert: CertTypes | None) -> ssl.SSLContext:
-    """TLS settings for ``verify`` (bool, path of a CA file or folder, or a context) and a client's ``cert``."""
+    """TLS settings for ``verify`` (bool, path of a CA file or folder, or a context) and a client's ``cert``.
+
+    Raises :class:`ConfigurationError`, which names the setting and the file.
+    """
     if isinstance(verify, ssl.SSLContext):
         context = verify
     elif verify is True and cert is None:
         return _default_ssl_context()
-    elif isinstance(verify, str):
-        context = _context_from_path(verify)
-    else:
+    elif isinstance(verify, bool):
         context = httpx.create_ssl_context(verify=verify)
+    else:
+        context = _context_from_path(verify)
     if cert is not None:
-        parts = (cert,) if isinstance(cert, str) else cert
-        try:
-            context.load_cert_chain(*parts)
-        except (OSError, ssl.SSLError) as error:
-            raise ConfigurationError(
-                f"cert: cannot be loaded ({type(error).__name__}: {error.args[-1]})"
-            ) from None
+        _load_client_certificate(context, cert)
     return context
 
 
-def _context_from_path(path: str) -> ssl.SSLContext:
-    import os
-
+def _context_from_path(path: Any) -> ssl.SSLContext:
+    if not isinstance(path, str | os.PathLike):
+        raise ConfigurationError(
+            f"verify: must be True, False, a path or an ssl.SSLContext, not {type(path).__name__}"
+        )
     try:
         if os.path.isdir(path):
             return ssl.create_default_context(capath=path)
         return ssl.create_default_context(cafile=path)
     except (OSError, ssl.SSLError):
-        raise ConfigurationError(f"verify: {path!r} is not a readable CA file or folder") from None
+        raise ConfigurationError(f"verify: {os.fspath(path)!r} is not a readable CA file or folder") from None
+
+
+def _load_client_certificate(context: ssl.SSLContext, cert: Any) -> None:
+    parts: tuple[Any, ...] = (cert,) if isinstance(cert, str | os.PathLike) else cert
+    if not isinstance(parts, tuple) or not 1 <= len(parts) <= 3:
+        raise ConfigurationError("cert: must be a file, (certificate, key) or (certificate, key, password)")
+    for what, path in zip(("certificate", "key"), parts, strict=False):
+        try:
+            with open(path, "rb"):
+                pass
+        except (OSError, TypeError) as error:
+            reason = (isinstance(error, OSError) and error.strerror) or "not a path"
+            raise ConfigurationError(f"cert: the {what} {path!r} cannot be read ({reason})") from None
+    password: str | None = parts[2] if len(parts) == 3 else None
+
+    def ask() -> str:
+        if password is None:  # OpenSSL would ask for it on the terminal, and wait there
+            raise ConfigurationError(f"cert: the key is encrypted; give cert=({parts[0]!r}, key, password)")
+        return password
+
+    try:
+        context.load_cert_chain(parts[0], parts[1] if len(parts) > 1 else None, ask)
+    except ssl.SSLError as error:
+        reason = _CERT_PROBLEMS.get(error.reason or "", error.reason or "not in PEM form")
+        raise ConfigurationError(
+            f"cert: {', '.join(map(repr, parts[:2]))} cannot be used: {reason}"
+        ) from None
+    except (TypeError, ValueError):
+        raise ConfigurationError("cert: the password must be text of at most 1,024 characters") from None
 
 
 def proxy_applies(base_url: httpx.URL) -> bool:

@@ -44,6 +44,7 @@ from openwop._version import __version__
 from openwop.config import ClientConfig, checked_timeout, is_token
 from openwop.errors import (
     ApiError,
+    AuthenticationError,
     ConfigurationError,
     ConnectionFailedError,
     OpenwopError,
@@ -227,8 +228,14 @@ class Session:
             request.watch = CallWatch(self.shared.observer)
         self._give_trace(request)
         key = await self.api_key(limit) if request.auth else None
+        try:
+            with attempt_of(request):
+                return await self._attempt_stream(request, key, limit)
+        except AuthenticationError:
+            if not callable(self.config.api_key) or not await self._has_another(key, limit):
+                raise
         with attempt_of(request):
-            return await self._attempt_stream(request, key, limit)
+            return await self._attempt_stream(request, await self.api_key(limit), limit)
 
     async def open_stream_retrying(
         self, request: ApiRequest, *, timeout: float | None = None, idle_timeout: float | None = None
@@ -296,7 +303,7 @@ class Session:
                     and not is_spent(request)
                 ):
                     renewed = True
-                    if await self.api_key(left) != key:
+                    if await self._has_another(key, left):
                         continue  # the token was rotated as the request went out
                 refusal._may_be_done = unknown
                 error, failure = refusal, failure_of(refusal)
@@ -469,6 +476,13 @@ class Session:
                 "api_key: the callable must return the token as non-empty printable ASCII text without spaces"
             )
         return cast("str", token)
+
+    async def _has_another(self, refused: str | None, limit: float) -> bool:
+        """Whether the callable has another token than the one that the host refused, of which it is told first."""
+        invalidate = getattr(self.config.api_key, "invalidate", None)
+        if refused is not None and callable(invalidate):
+            invalidate(refused)
+        return await self.api_key(limit) != refused
 
     def _error(self, request: ApiRequest, answer: Answer) -> OpenwopError:
         error = decode_error(

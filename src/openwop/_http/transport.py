@@ -22,7 +22,7 @@ from openwop._core.request import ApiRequest
 from openwop._http.deadline import Deadlines
 from openwop._http.idle import SilenceError, with_idle_limit
 from openwop._http.pool import failure_facts
-from openwop._http.senders import CertTypes, Sender, VerifyTypes, in_child_task, make_sender
+from openwop._http.senders import CertTypes, Sender, VerifyTypes, in_child_task, make_sender, ssl_context
 from openwop._http.uploading import UploadStream
 from openwop.errors import (
     ConfigurationError,
@@ -146,6 +146,11 @@ class Transport:
             raise ConfigurationError(
                 f"http_client: must be an httpx.AsyncClient, not {type(client).__name__}"
             )
+        if client is None and (cert is not None or not isinstance(verify, bool)):
+            verify, cert = (
+                ssl_context(verify, cert),
+                None,
+            )  # here, so that files that cannot be used are told at once
         self._settings: dict[str, Any] = {
             "origin": origin, "kind": kind, "verify": verify, "cert": cert, "client": client,
         }  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar, cast
 
 from openwop.errors import ConfigurationError
 from openwop.sync._batches import BatchIterator
@@ -125,9 +125,15 @@ async def _close(native: _Closable, owned: httpx.AsyncClient | None) -> None:
             await owned.aclose()
 
 
-def token_source(api_key: str | Callable[[], str] | None) -> str | TokenSource | None:
+def token_source(api_key: str | TokenSource | None) -> str | TokenSource | None:
     """The key, or what gives it, as the async client takes it."""
-    return in_worker_thread(api_key) if callable(api_key) else api_key
+    if not callable(api_key):
+        return api_key
+    source: Any = in_worker_thread(api_key)
+    invalidate = getattr(api_key, "invalidate", None)
+    if source is not api_key and invalidate is not None:
+        source.invalidate = invalidate  # the client tells it which token was refused
+    return cast("TokenSource", source)
 
 
 def all_in_worker_threads(middleware: Sequence[BlockingMiddleware]) -> list[Middleware]:

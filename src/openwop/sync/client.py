@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from openwop._core.options import Unlisted
 from openwop.client import AsyncOpenwopClient
+from openwop.config import TokenSource
 from openwop.middleware import BlockingMiddleware
 from openwop.models.interrupts import Interrupt
 from openwop.models.options import RunConfigurable
@@ -175,7 +176,7 @@ class OpenwopClient(BlockingClient[AsyncOpenwopClient]):
     def __init__(
         self,
         base_url: str | None = None,
-        api_key: str | Callable[[], str] | None = None,
+        api_key: str | TokenSource | None = None,
         *,
         profile: str | None = None,
         timeout: float | None = None,
