@@ -128,6 +128,9 @@ OUTPUTS = {
         r"runs can be paused\nforks: replay, branch\nexactly once in all regions: False\n"
         r"the host lacks what is needed: acme\.teleport; limits\.schemaRounds: 2 is less than 1000\n"
     ),
+    "credentials.py": (
+        r"a function: completed\n\['work'\]\na profile: completed\na token server: completed\na keyring: completed\n"
+    ),
     "evaluate.py": r"short-and-clean 1\ntoo-long 1\nfull-of-typos 1\nsays-why 0\npassed with 0\.75\n"
     r"task-says-why too strict\nthe whole log\nQ3\nthe host says True and its signatures True\n",
     "blocking_quickstart.py": (

@@ -536,7 +536,8 @@ def test_a_token_url_to_which_no_secret_may_go_is_refused(url: Any, advice: str)
 
 
 @pytest.mark.parametrize(
-    "url", ["https://login.example/token?tenant=1", "http://127.0.0.2:8/t", "http://[::1]/t"]
+    "url",
+    ["https://login.example/token?tenant=1", "http://127.0.0.2:8/t", "http://[::1]/t", "http://localhost/t"],
 )
 def test_https_and_this_machine_are_accepted(url: str) -> None:
     assert OAuth2ClientCredentials(url, "id", CLIENT_SECRET)._url == url

@@ -305,7 +305,11 @@ def _load_client_certificate(context: ssl.SSLContext, cert: Any) -> None:
             raise ConfigurationError(f"cert: the {what} {path!r} cannot be read ({reason})") from None
     password: str | None = parts[2] if len(parts) == 3 else None
 
+    asked = False
+
     def ask() -> str:
+        nonlocal asked
+        asked = True
         if password is None:  # OpenSSL would ask for it on the terminal, and wait there
             raise ConfigurationError(f"cert: the key is encrypted; give cert=({parts[0]!r}, key, password)")
         return password
@@ -313,10 +317,14 @@ def _load_client_certificate(context: ssl.SSLContext, cert: Any) -> None:
     try:
         context.load_cert_chain(parts[0], parts[1] if len(parts) > 1 else None, ask)
     except ssl.SSLError as error:
-        reason = _CERT_PROBLEMS.get(error.reason or "", error.reason or "not in PEM form")
+        # OpenSSL does not always say why it cannot read a key that it has asked the password of.
+        unknown = "the password is wrong, or the key is damaged" if asked else "not in PEM form"
+        reason = _CERT_PROBLEMS.get(error.reason or "", error.reason or unknown)
         raise ConfigurationError(
             f"cert: {', '.join(map(repr, parts[:2]))} cannot be used: {reason}"
         ) from None
+    except ConfigurationError:  # of `ask`
+        raise
     except (TypeError, ValueError):
         raise ConfigurationError("cert: the password must be text of at most 1,024 characters") from None
 
