@@ -302,9 +302,15 @@ class _ResponseStream(httpx.AsyncByteStream):
             self._parsing = False
 
     async def aclose(self) -> None:
-        """Give the connection back if the body was read to its end, else close it. Idempotent."""
+        """Give the connection back if nothing of the body is left but an end that is here, else close it. Idempotent."""
         if self._closed:
             return
+        if self._merged is not None and self._merged.rest_is_here():
+            # Who sees the end of a run reads no further, and a new connection for each run is dear.
+            with suppress(StopAsyncIteration, httpx.TransportError):
+                await anext(self)
+            if self._closed:
+                return
         self._closed = True
         connection = self._connection
         # Without a socket the response was made by something else, such as a mock that stands in for httpcore.
