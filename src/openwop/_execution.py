@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -93,7 +94,7 @@ class Execution:
         Raises what those raise, and :class:`RunWaitTimeoutError` after ``timeout`` seconds.
         """
         try:
-            with anyio.move_on_after(timeout):
+            with nullcontext() if timeout is None else anyio.move_on_after(timeout):
                 await start()
                 assert self.run is not None  # for the type checker
                 return await follow(self.run)

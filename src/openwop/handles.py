@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -166,7 +167,8 @@ class AsyncRun:
             snapshot = await run.result(timeout=60)
         """
         snapshot = None
-        with anyio.move_on_after(checked_wait(timeout)):
+        limit = checked_wait(timeout)
+        with nullcontext() if limit is None else anyio.move_on_after(limit):
             snapshot = await self._wait(on_interrupt)
         if snapshot is None:
             raise RunWaitTimeoutError(

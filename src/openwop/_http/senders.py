@@ -51,6 +51,8 @@ class Sender(Protocol):
 
     proves_not_sent: bool
     watches_silence: bool
+    closes_streams: bool
+    """Whether closing it ends the streams that are open, and wakes those who read them."""
     needs_child_task: bool
     """Whether a native cancellation must not reach the library itself; see :func:`in_child_task`."""
 
@@ -104,6 +106,7 @@ class PoolSender:
 
     proves_not_sent = True
     watches_silence = True
+    closes_streams = True
     needs_child_task = False
 
     def __init__(self, pool: OpenwopTransport) -> None:
@@ -144,6 +147,7 @@ class DirectSender:
 
     proves_not_sent = False
     watches_silence = False
+    closes_streams = False
     needs_child_task = False
 
     def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
@@ -191,6 +195,7 @@ class ClientSender:
         self._streams = streams
         self._owned = owned
         self.watches_silence = silence
+        self.closes_streams = False
         self.needs_child_task = True
 
     async def open(
