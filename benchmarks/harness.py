@@ -73,7 +73,12 @@ class Harness:
         python = self.reference_python if job.contender == "reference" else sys.executable
         assert python is not None
         secure = job.certificate is not None
-        job = replace(job, base_url=self.secure_url if secure else self.url, core=self.client_core)
+        job = replace(
+            job,
+            base_url=self.secure_url if secure else self.url,
+            core=self.client_core,
+            server_core=self.server_core,
+        )
         try:
             done = subprocess.run(
                 [python, "-m", "benchmarks.worker", json.dumps(asdict(job))],
