@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from openwop._core.decisions import may_have_started
 from openwop._core.idempotency import checked_key, mint_key
+from openwop._core.outcomes import may_have_started
 from openwop._desk import OnInterrupt
 from openwop.config import checked_wait
 from openwop.errors import OpenwopError, RunCancelledError, RunFailedError, RunWaitTimeoutError

@@ -15,12 +15,12 @@ from openwop._core.decisions import (
     choose_interrupt,
     clarification_answer,
     completed_answer,
-    outcome_error,
     refinement,
 )
 from openwop._core.ledger import InterruptLedger
 from openwop._core.masks import holds_mask
 from openwop._core.options import Unlisted
+from openwop._core.outcomes import outcome_error
 from openwop._core.request import check_path_value
 from openwop._desk import Desk, OnInterrupt
 from openwop.config import checked_wait

@@ -8,7 +8,7 @@ import time
 
 import anyio
 
-from openwop._core.decisions import outcome_error
+from openwop._core.outcomes import outcome_error
 from openwop._core.pace import look_interval_s
 from openwop._core.retry import RETRYABLE_STATUSES
 from openwop._desk import Desk, OnInterrupt
