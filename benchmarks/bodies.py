@@ -105,22 +105,6 @@ RUN_CREATED = _json_answer(
         "statusUrl": f"http://127.0.0.1/v1/runs/{RUN_ID}",
     },
 )
-DONE_ID = "done.1"
-"""A run that is over after its two events, of the workflow ``wf.done``."""
-DONE_CREATED = _json_answer("201 Created", {"runId": DONE_ID, "status": "pending"})
-DONE_SNAPSHOT = _json_answer(
-    "200 OK",
-    {
-        "runId": DONE_ID,
-        "workflowId": "wf.done",
-        "status": "completed",
-        "startedAt": "2026-01-01T00:00:00.000Z",
-        "completedAt": "2026-01-01T00:00:01.000Z",
-        "metadata": {"tenant": "acme", "attempt": 1},
-        "tags": ["bench"],
-        "variables": {"x": 1, "y": "two"},
-    },
-)
 RUN_SNAPSHOT = _json_answer(
     "200 OK",
     {

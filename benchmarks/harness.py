@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import statistics
 import subprocess
 import sys
@@ -74,7 +73,12 @@ class Harness:
         python = self.reference_python if job.contender == "reference" else sys.executable
         assert python is not None
         secure = job.certificate is not None
-        job = replace(job, base_url=self.secure_url if secure else self.url, core=self.client_core)
+        job = replace(
+            job,
+            base_url=self.secure_url if secure else self.url,
+            core=self.client_core,
+            server_core=self.server_core,
+        )
         try:
             done = subprocess.run(
                 [python, "-m", "benchmarks.worker", json.dumps(asdict(job))],
@@ -221,32 +225,6 @@ def _server(certificate: str, key: str, core: int | None) -> Iterator[tuple[int,
             if ready != "READY":
                 raise RuntimeError("the benchmark server did not start")
             yield int(ports[0]), int(ports[1])
-        finally:
-            process.terminate()
-
-
-@contextmanager
-def development_host(harness: Harness) -> Iterator[Harness]:
-    """Yield a harness whose jobs talk to a development host, in a process of its own, on the server's core."""
-    command = [sys.executable, "-m", "openwop.devhost", "--port", "0", "--key", "key"]
-    with subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env=clean_environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            if harness.server_core is not None:
-                os.sched_setaffinity(process.pid, {harness.server_core})
-            assert process.stdout is not None
-            ready = next(
-                (found for line in process.stdout if (found := re.search(r"ready on (\S+)", line))), None
-            )
-            if ready is None:
-                raise RuntimeError("the development host did not start")
-            yield replace(harness, url=ready[1])
         finally:
             process.terminate()
 

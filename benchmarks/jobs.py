@@ -10,6 +10,7 @@ Figures = dict[str, float]
 CONTENDERS = {
     "openwop": "benchmarks.contenders.own",
     "openwop-debug": "benchmarks.contenders.own",
+    "openwop-runs": "benchmarks.contenders.runs",
     "openwop-httpx": "benchmarks.contenders.own",
     "openwop-blocking": "benchmarks.contenders.blocking",
     "openwop-portal": "benchmarks.contenders.blocking",
@@ -48,8 +49,9 @@ class Job:
     """CA file to trust; with it ``base_url`` is https."""
     core: int | None = None
     """The processor core to run on."""
+    server_core: int | None = None
+    """The one for a server that the contender starts itself."""
     run_id: str = ""
-    workflow_id: str = "wf.done"
     count: int = 0
     """How many events, requests or streams."""
     concurrency: int = 1

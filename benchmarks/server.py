@@ -6,7 +6,6 @@ its standard input ends.  The run id says what a request gets:
 * ``bench.<framing>.<count>``: that many events in that framing, then the end;
 * ``live.<per second>``: a first event at once and then that many per second, without end; 0 is silence;
 * ``slow.<ms>``: an answer (or an event stream's head) after a time between none and that many milliseconds;
-* ``done.<anything>``: two events, then the end, and the state ``completed``; so are runs of the workflow ``wf.done``;
 * anything else: the same run, ``running`` for ever.
 """
 
@@ -97,22 +96,21 @@ class Connection(asyncio.Protocol):
             whole = end + 4 + _content_length(head)
             if len(self._received) < whole:
                 return
-            body = self._received[end + 4 : whole]
             self._received = self._received[whole:]
-            self._answer(head, body)
+            self._answer(head)
 
-    def _answer(self, head: bytes, body: bytes) -> None:
+    def _answer(self, head: bytes) -> None:
         method, target, _ = head.decode("latin-1").split(" ", 2)
         path = target.partition("?")[0].split("/")
         match [method, *path]:
             case ["POST", "", "v1", "runs"]:
-                self._write(bodies.DONE_CREATED if b'"wf.done"' in body else bodies.RUN_CREATED)
+                self._write(bodies.RUN_CREATED)
             case ["GET", "", "v1", "runs", run_id]:
                 name, _, value = run_id.partition(".")
                 if name == "slow":
                     self._task = asyncio.create_task(self._answer_late(bodies.RUN_SNAPSHOT, float(value)))
                 else:
-                    self._write(bodies.DONE_SNAPSHOT if name == "done" else bodies.RUN_SNAPSHOT)
+                    self._write(bodies.RUN_SNAPSHOT)
             case ["GET", "", "v1", "runs", run_id, "events"]:
                 self._stream(*run_id.split("."))
             case ["GET", "", ".well-known", "openwop"]:
@@ -126,8 +124,6 @@ class Connection(asyncio.Protocol):
     def _stream(self, name: str, *rest: str) -> None:
         if name == "bench":
             self._task = asyncio.create_task(self._send_stream(rest[0], int(rest[1])))
-        elif name == "done":
-            self._write(bodies.SSE_CHUNKED + b"".join(bodies.stream_body("event", 2)))
         elif name == "live":
             self._write(bodies.SSE_CHUNKED)
             LIVE.join(self, float(rest[0]))

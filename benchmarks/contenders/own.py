@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import httpx
@@ -22,7 +22,7 @@ from benchmarks.measuring import (
     watch_streams,
 )
 from benchmarks.storms import follow_ups, storm
-from openwop import AsyncOpenwopClient, RunSpec
+from openwop import AsyncOpenwopClient
 from openwop._http.pool import OpenwopTransport
 
 
@@ -139,64 +139,6 @@ def bare_requests(job: Job) -> Figures:
             return await drive(one, concurrency=job.concurrency, total=job.count)
 
     return asyncio.run(main())
-
-
-async def _measure_runs(job: Job, work: Callable[[AsyncOpenwopClient, int], Awaitable[None]]) -> Figures:
-    """Have ``work`` do ``count`` runs, after a warm-up of as many as go at once."""
-    async with _client(job, limited=False) as client:
-        await work(client, job.concurrency)
-        figures: Figures = {"runs": float(job.count)}
-        with stopwatch(figures):
-            await work(client, job.count)
-        return figures | {"peak_bytes": peak_resident_bytes()}
-
-
-def fan_out(job: Job) -> Figures:
-    """Do many short runs by ``client.fan_out``."""
-
-    async def work(client: AsyncOpenwopClient, count: int) -> None:
-        specs = [RunSpec(job.workflow_id, inputs={"i": i}) for i in range(count)]
-        async with client.fan_out(specs, concurrency=job.concurrency) as outcomes:
-            async for outcome in outcomes:
-                assert outcome.ok, outcome.error
-
-    return asyncio.run(_measure_runs(job, work))
-
-
-def hand_written_fan_out(job: Job) -> Figures:
-    """Do the same by a semaphore and ``gather``, all tasks there from the beginning."""
-
-    async def work(client: AsyncOpenwopClient, count: int) -> None:
-        room = asyncio.Semaphore(job.concurrency)
-
-        async def one(number: int) -> None:
-            async with room:
-                await client.execute(job.workflow_id, inputs={"i": number})
-
-        await asyncio.gather(*(one(number) for number in range(count)))
-
-    return asyncio.run(_measure_runs(job, work))
-
-
-def bare_runs(job: Job) -> Figures:
-    """Do the same three requests for each run without handle, stream or fan-out: create, events, snapshot."""
-
-    async def work(client: AsyncOpenwopClient, count: int) -> None:
-        room = asyncio.Semaphore(job.concurrency)
-
-        async def one(number: int) -> None:
-            async with room:
-                body = {"workflowId": job.workflow_id, "inputs": {"i": number}}
-                created = await client.request("POST", "/v1/runs", json=body)
-                path = f"/v1/runs/{created['runId']}"
-                async with client.stream("GET", f"{path}/events") as events:
-                    async for _ in events:
-                        pass
-                await client.request("GET", path)
-
-        await asyncio.gather(*(one(number) for number in range(count)))
-
-    return asyncio.run(_measure_runs(job, work))
 
 
 def busy_gets(job: Job) -> Figures:

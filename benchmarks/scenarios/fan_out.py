@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from benchmarks.harness import Harness, development_host, median, ratio
+from benchmarks.harness import Harness, median, ratio
 from benchmarks.jobs import Job
 from benchmarks.report import Finding, Target, print_table
 
@@ -13,24 +11,16 @@ _AGAINST_HAND = Target("CPU of a run by fan_out over a semaphore and gather", 1.
 _FLAT = Target("peak memory of fan_out, ten times the runs", 1.1, 1.05, ceiling=True)
 _LABELS = {
     "fan_out": "client.fan_out",
-    "hand_written_fan_out": "execute, semaphore, gather",
-    "bare_runs": "the three requests, bare",
+    "hand_written": "execute, semaphore, gather",
+    "bare": "the three requests, bare, on the same transport",
 }
 
 
 def run(harness: Harness) -> list[Finding]:
-    """Measure with 200 in flight, and a tenth of the runs for the memory: first a server that computes nothing."""
-    findings = _measure(harness, "a server that computes nothing", "wf.done")
-    with development_host(harness) as host:
-        return findings + _measure(host, "the development host", "conformance-noop")
-
-
-def _measure(harness: Harness, server: str, workflow_id: str) -> list[Finding]:
+    """Measure with 200 in flight, and a tenth of the runs for the memory."""
     count = harness.scale.runs
-    jobs = {
-        name: Job("openwop", name, count=count, concurrency=200, workflow_id=workflow_id) for name in _LABELS
-    }
-    jobs["few"] = replace(jobs["fan_out"], count=count // 10)
+    jobs = {name: Job("openwop-runs", name, count=count, concurrency=200) for name in _LABELS}
+    jobs["few"] = Job("openwop-runs", "fan_out", count=count // 10, concurrency=200)
     rounds = harness.rounds(jobs)
     rows = [
         (
@@ -42,16 +32,9 @@ def _measure(harness: Harness, server: str, workflow_id: str) -> list[Finding]:
         for name, label in _LABELS.items()
         if name in rounds
     ]
-    title = f"{count} short runs, 200 at once, against {server}"
-    print_table(title, ("", "CPU ms/run", "runs/s", "peak MiB"), rows)
+    print_table(f"{count} short runs, 200 at once", ("", "CPU ms/run", "runs/s", "peak MiB"), rows)
     return [
-        Finding(_of(_AGAINST_BARE, server), ratio(rounds, "fan_out", "bare_runs", "cpu_s", "runs")),
-        Finding(
-            _of(_AGAINST_HAND, server), ratio(rounds, "fan_out", "hand_written_fan_out", "cpu_s", "runs")
-        ),
-        Finding(_of(_FLAT, server), ratio(rounds, "fan_out", "few", "peak_bytes")),
+        Finding(_AGAINST_BARE, ratio(rounds, "fan_out", "bare", "cpu_s", "runs")),
+        Finding(_AGAINST_HAND, ratio(rounds, "fan_out", "hand_written", "cpu_s", "runs")),
+        Finding(_FLAT, ratio(rounds, "fan_out", "few", "peak_bytes")),
     ]
-
-
-def _of(target: Target, server: str) -> Target:
-    return replace(target, text=f"{target.text}, {server}")

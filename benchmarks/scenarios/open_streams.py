@@ -1,4 +1,4 @@
-"""Many open streams: opening them, an event per second on each, memory, and short requests beside them."""
+"""Many open streams: opening them, an event per second on each or none, memory, and short requests beside them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ _STOCK = "httpx-decoder"
 _OPEN = Target("many streams, time to open, against stock httpx", 0.6, 0.45, ceiling=True)
 _CPU = Target("many streams, CPU per event, against stock httpx", 0.75, 0.6, ceiling=True)
 _MEMORY = Target("many streams, memory each", 26.0, 20.0, "KiB", ceiling=True, note=True)
+_IDLE_MEMORY = Target("many silent streams, memory each", 26.0, 20.0, "KiB", ceiling=True, note=True)
+_IDLE_CPU = Target("many silent streams, CPU of the process", 1.0, 0.1, "%", ceiling=True, note=True)
 _BESIDE = Target("a GET with silent streams open, against none", 1.5, 1.2, ceiling=True)
 
 
@@ -39,8 +41,37 @@ def run(harness: Harness) -> list[Finding]:
         Finding(_OPEN, ratio(rounds, "openwop", _STOCK, "open_s")),
         Finding(_CPU, ratio(rounds, "openwop", _STOCK, "cpu_s", "events")),
         Finding(_MEMORY, median(rounds["openwop"], "bytes_each") / 1024),
+        *_silent(harness),
         _gets_beside(harness),
     ]
+
+
+def _silent(harness: Harness) -> list[Finding]:
+    """Streams with one event at their beginning and nothing after it."""
+    count, seconds = harness.scale.open_streams, harness.scale.watch_s
+    rounds = harness.rounds(
+        {
+            name: Job(name, "open_streams", run_id="live.0", count=count, seconds=seconds)
+            for name in ("openwop", "openwop-httpx", _STOCK, "floor")
+        }
+    )
+    figures = {
+        name: (
+            median(entries, "open_s"),
+            median(entries, "bytes_each") / 1024,
+            median(entries, "cpu_s", "wall_s") * 100,
+        )
+        for name, entries in rounds.items()
+    }
+    rows = [
+        (label(name), f"{open_s:.2f}", f"{size:.1f}", f"{cpu:.2f}")
+        for name, (open_s, size, cpu) in figures.items()
+    ]
+    print_table(
+        f"{count} silent streams in one process", ("contender", "open all, s", "KiB each", "CPU %"), rows
+    )
+    _, size, cpu = figures["openwop"]
+    return [Finding(_IDLE_MEMORY, size), Finding(_IDLE_CPU, cpu)]
 
 
 def _gets_beside(harness: Harness) -> Finding:

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 from openwop._http.discovery import DiscoveryCache
 from openwop._http.session import Session
 from openwop.resources.discovery import AsyncDiscovery
-from openwop.resources.interrupts import AsyncInterrupts
 from openwop.resources.runs import AsyncRuns
-from openwop.resources.workflows import AsyncWorkflows
 
 if TYPE_CHECKING:
     from openwop.resources.a2a import AsyncA2a
     from openwop.resources.agents import AsyncAgents
     from openwop.resources.audit import AsyncAudit
     from openwop.resources.content import AsyncContent
+    from openwop.resources.interrupts import AsyncInterrupts
     from openwop.resources.packs_test import AsyncPacksTest
     from openwop.resources.prompts import AsyncPrompts
     from openwop.resources.tools import AsyncTools
     from openwop.resources.triggers import AsyncTriggers
     from openwop.resources.webhooks import AsyncWebhooks
+    from openwop.resources.workflows import AsyncWorkflows
     from openwop.resources.workspace import AsyncWorkspace
 
 __all__ = ["AsyncClientResources"]
@@ -39,21 +39,25 @@ class AsyncClientResources:
         return AsyncDiscovery(self._session, self._discovery_cache)
 
     @cached_property
-    def workflows(self) -> AsyncWorkflows:
-        """Workflow definitions."""
-        return AsyncWorkflows(self._session)
-
-    @cached_property
     def runs(self) -> AsyncRuns:
         """Runs, one method for each operation."""
         return AsyncRuns(self._session)
 
+    # What not every program uses is imported when it is used, so that importing the client stays cheap.
+
+    @cached_property
+    def workflows(self) -> AsyncWorkflows:
+        """Workflow definitions."""
+        from openwop.resources.workflows import AsyncWorkflows
+
+        return AsyncWorkflows(self._session)
+
     @cached_property
     def interrupts(self) -> AsyncInterrupts:
         """Interrupts, by run and node or by token."""
-        return AsyncInterrupts(self._session)
+        from openwop.resources.interrupts import AsyncInterrupts
 
-    # What few programs use is imported when it is used, so that importing the client stays cheap.
+        return AsyncInterrupts(self._session)
 
     @cached_property
     def agents(self) -> AsyncAgents:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from openwop._core.decisions import may_have_started
 from openwop._core.idempotency import checked_key, mint_key
 from openwop._core.logs import log_fields
+from openwop._core.outcomes import may_have_started
 from openwop._desk import OnInterrupt
 from openwop.config import checked_wait
 from openwop.errors import OpenwopError, RunCancelledError, RunFailedError, RunWaitTimeoutError
@@ -104,7 +105,7 @@ class Execution:
         Raises what those raise, and :class:`RunWaitTimeoutError` after ``timeout`` seconds.
         """
         try:
-            with anyio.move_on_after(timeout):
+            with nullcontext() if timeout is None else anyio.move_on_after(timeout):
                 await start()
                 assert self.run is not None  # for the type checker
                 return await follow(self.run)

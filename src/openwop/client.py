@@ -21,7 +21,6 @@ from openwop.config import TokenSource, changed, make_config
 from openwop.errors import ConfigurationError, RequestValidationError
 from openwop.middleware import Middleware
 from openwop.models.checks import encode
-from openwop.models.interrupts import Interrupt
 from openwop.models.options import RunConfigurable
 from openwop.models.runs import RunSnapshot
 
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 
     from openwop.fanout import AsyncFanOut, RunSpec
     from openwop.handles import AsyncRun
+    from openwop.models.interrupts import Interrupt
     from openwop.webhooks import WebhookReceiver
 
 __all__ = ["AsyncOpenwopClient"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -14,13 +15,13 @@ from openwop._core.decisions import (
     choose_interrupt,
     clarification_answer,
     completed_answer,
-    outcome_error,
     refinement,
 )
 from openwop._core.ledger import InterruptLedger
 from openwop._core.logs import log_fields
 from openwop._core.masks import holds_mask
 from openwop._core.options import Unlisted
+from openwop._core.outcomes import outcome_error
 from openwop._core.request import check_path_value
 from openwop._desk import Desk, OnInterrupt
 from openwop.config import checked_wait
@@ -170,7 +171,7 @@ class AsyncRun:
         limit = checked_wait(timeout)
         with self._client._session.waiting("run.result", run_id=self._id) as watch:
             try:
-                with anyio.move_on_after(limit):
+                with nullcontext() if limit is None else anyio.move_on_after(limit):
                     snapshot = await self._wait(on_interrupt)
                 if snapshot is None:
                     raise RunWaitTimeoutError(

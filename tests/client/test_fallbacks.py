@@ -10,7 +10,7 @@ import pytest
 import respx
 
 from openwop import AsyncOpenwopClient, NotFoundError
-from openwop._http.senders import ClientSender, DirectSender
+from openwop._http.senders import ClientSender, PoolSender
 from support.certificates import can_make_certificates, make_certificate
 from support.fault_server import FaultServer, frame, json_response, run_log, snapshot_doc, sse_response
 from support.h2_server import EVENTS, http2_host
@@ -84,7 +84,7 @@ async def test_respx_works_on_the_default_transport(respx_mock: respx.MockRouter
     )
     async with AsyncOpenwopClient("https://host.example", "hk_k", protocol="1") as client:
         assert (await client.runs.get("run-1")).status == "completed"
-        assert isinstance(client._session.shared.transport._sender, DirectSender)
+        assert isinstance(client._session.shared.transport._sender, PoolSender)
         with pytest.raises(NotFoundError):
             await client.runs.get("gone")
         async with client.runs.events("run-1") as found:

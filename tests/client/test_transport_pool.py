@@ -6,16 +6,20 @@ import asyncio
 import gc
 import threading
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import Any, cast
 
 import httpcore
 import httpx
 import pytest
 
+from openwop._http.netstream import AsyncioStream
 from openwop._http.pool import FailureFacts, OpenwopTransport, failure_facts
 from support.fault_server import (
+    Chunk,
     Close,
     FaultServer,
+    Head,
+    LastChunk,
     Reset,
     Script,
     Signal,
@@ -38,6 +42,7 @@ pytestmark = pytest.mark.anyio
 
 OK = json_response(200, {"ok": True})
 BODY = b'{"ok": true}'
+SSE_HEAD = Head(200, (("Content-Type", "text/event-stream"), ("Transfer-Encoding", "chunked")))
 
 
 @pytest.fixture(params=LOOPS)
@@ -78,6 +83,29 @@ async def test_a_response_read_to_its_end_needs_no_close(
     assert await fetch(transport, server.base_url) == BODY
     assert server.connections_accepted == 1
     await response.aclose()
+
+
+@pytest.mark.parametrize(
+    ("rest", "kept"), [((LastChunk(),), True), ((Chunk(b"data: 2\n\n"), LastChunk()), False)]
+)
+async def test_a_stream_that_ends_with_the_last_event_wanted_keeps_its_connection(
+    server: FaultServer, transport: OpenwopTransport, rest: tuple[Chunk | LastChunk, ...], kept: bool
+) -> None:
+    """Nobody reads on after a run's last event, and a new connection for each run costs more than the run."""
+    go = threading.Event()
+    server.on("GET", "/events", (SSE_HEAD, Chunk(b"data: 1\n\n"), WaitFor(go), *rest))
+    response = await transport.handle_async_request(make_request(f"{server.base_url}/events"))
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    assert await anext(aiter(response.stream)) == b"data: 1\n\n"
+    (connection,) = transport._connections
+    assert isinstance(connection.stream, AsyncioStream)
+    received = connection.stream.bytes_received
+    sent = sum(len(step.encode()) if isinstance(step, Chunk) else len(b"0\r\n\r\n") for step in rest)
+    go.set()
+    await until(lambda: cast("AsyncioStream", connection.stream).bytes_received == received + sent, "the end")
+    await response.aclose()
+    assert await fetch(transport, server.base_url) == BODY
+    assert server.requests[-1].reused is kept
 
 
 async def test_the_connection_used_last_is_used_first(

@@ -462,6 +462,53 @@ async def test_a_body_that_takes_its_time_does_not_hold_back_its_head(transport:
         await serving
 
 
+EVENT_STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+async def begin_events(stream: AsyncioStream) -> None:
+    """Bring the stream to where one event has been read."""
+    await stream.write(b"GET / HTTP/1.1\r\n\r\n")
+    stream.data_received(EVENT_STREAM + b"3\r\nabc\r\n")
+    assert await stream.read(1) == EVENT_STREAM
+    assert await stream.read_body(None) == b"abc"
+
+
+@pytest.mark.parametrize(
+    ("arrived", "nothing_else_is_left"),
+    [
+        ((b"0\r\n\r\n",), True),
+        ((b"0\r\n", b"\r\n"), True),
+        ((), False),
+        ((b"0\r\n",), False),
+        ((b"2\r\nde\r\n",), False),
+        ((b"2\r\nde\r\n0\r\n\r\n",), False),
+        ((b"5\r\n", b"0\r\n\r\n"), False),
+        ((b"0\r\nX-Trailer: 1\r\n\r\n",), False),
+        ((b"0\r\n\r\nHTTP/1.1 200 OK\r\n",), False),
+        ((b"no chunk\r\n",), False),
+    ],
+)
+async def test_only_the_plain_end_of_an_event_stream_is_its_end(
+    stream: AsyncioStream, arrived: tuple[bytes, ...], nothing_else_is_left: bool
+) -> None:
+    """We chose: whatever else has come, or not come yet, would have to be waited for or judged."""
+    await begin_events(stream)
+    for data in arrived:
+        stream.data_received(data)
+    assert stream.rest_is_here() is nothing_else_is_left
+
+
+async def test_the_end_of_an_event_stream_is_not_taken_from_who_reads_it(stream: AsyncioStream) -> None:
+    """A stream may be closed by another task than the one that waits for its next event."""
+    await begin_events(stream)
+    reading = asyncio.ensure_future(stream.read_body(None))
+    await asyncio.sleep(0)
+    stream.data_received(b"0\r\n\r\n")
+    assert not stream.rest_is_here()
+    assert await reading == b""
+    assert stream.rest_is_here()
+
+
 async def test_a_closed_stream_sends_nothing_more(stream: AsyncioStream, wire: Wire) -> None:
     """A request that was given up before its first byte left is not sent."""
     stream.hold_head = True

@@ -13,11 +13,10 @@ from openwop._core.decisions import (
     choose_interrupt,
     clarification_answer,
     completed_answer,
-    may_have_started,
-    outcome_error,
     refinement,
 )
 from openwop._core.ledger import InterruptLedger, interrupt_kind_of_status, is_waiting
+from openwop._core.outcomes import may_have_started, outcome_error
 from openwop.errors import (
     ApiError,
     ConnectionFailedError,

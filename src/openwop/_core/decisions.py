@@ -1,4 +1,4 @@
-"""Answers to interrupts, and what the end of a run means: arguments in, documents and errors out."""
+"""Answers to interrupts: arguments in, documents and errors out."""
 
 from __future__ import annotations
 
@@ -6,18 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 
-from openwop._core.redact import redact_text
-from openwop.errors import (
-    ApiError,
-    ConnectionFailedError,
-    OpenwopError,
-    RequestTimeoutError,
-    RequestValidationError,
-    ResponseDecodeError,
-    RunCancelledError,
-    RunFailedError,
-    RunWaitTimeoutError,
-)
+from openwop.errors import ApiError, RequestValidationError
 from openwop.models.base import JsonObject, ModelMismatch, RequestModel, check
 from openwop.models.interrupts import (
     ApprovalData,
@@ -27,7 +16,6 @@ from openwop.models.interrupts import (
     RefineFeedback,
 )
 from openwop.models.json_schema import violations
-from openwop.models.runs import RunSnapshot
 
 __all__ = [
     "already_handled",
@@ -37,12 +25,9 @@ __all__ = [
     "choose_interrupt",
     "clarification_answer",
     "completed_answer",
-    "may_have_started",
-    "outcome_error",
     "refinement",
 ]
 
-_MAX_MESSAGE = 2000
 _HANDLED_CODES = frozenset(
     {"interrupt_not_found", "interrupt_already_resolved", "interrupt_gone", "interrupt_cancelled"}
 )
@@ -180,28 +165,3 @@ def completed_answer(interrupt: Interrupt, answer: Any, *, now: datetime) -> Any
 def already_handled(error: ApiError) -> bool:
     """Whether a refused answer means that nothing waits there any more: a normal outcome with several responders."""
     return error.status in (404, 409, 410, 422) and error.code in _HANDLED_CODES
-
-
-def outcome_error(snapshot: RunSnapshot) -> OpenwopError | None:
-    """The error for a run that ended otherwise than ``completed``; ``None`` for one that did, or of an unknown end."""
-    if snapshot.status == "failed":
-        error = snapshot.error
-        # A run's error is often a provider's, which quotes keys and whole requests.
-        why = f": {error.code}: {redact_text(error.message)[:_MAX_MESSAGE]}" if error is not None else ""
-        return RunFailedError(f"run {snapshot.run_id} failed{why}", snapshot=snapshot)
-    if snapshot.status == "cancelled":
-        return RunCancelledError(f"run {snapshot.run_id} was cancelled", snapshot=snapshot)
-    return None
-
-
-def may_have_started(error: BaseException) -> bool:
-    """Whether a start that ended in ``error`` may have reached the host without its answer reaching us."""
-    if isinstance(error, ConnectionFailedError):
-        return not error.not_sent
-    if isinstance(error, RequestTimeoutError | RunWaitTimeoutError | ResponseDecodeError):
-        return True
-    if isinstance(error, ApiError):
-        # A gateway gave up on a host that may still be at work, or the host itself says that it is.
-        named = error.status in (408, 502, 504) or error.code == "idempotency_in_flight"
-        return named or error._may_be_done
-    return not isinstance(error, Exception)  # cancelled on the way

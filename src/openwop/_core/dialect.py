@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -18,6 +19,7 @@ IMPLEMENTED_PROTOCOL_VERSION = "1.1"
 """The protocol version this client implements; hosts compare it with their ``minClientVersion``."""
 
 
+@lru_cache(maxsize=1024)
 def _percent_encode(value: str) -> str:
     """Encode one path segment; the protocol's ids are opaque and may hold anything, ``/`` included."""
     return quote(value, safe="")

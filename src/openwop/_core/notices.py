@@ -25,13 +25,13 @@ class Notices:
 
         The mark is the header ``Deprecation`` (RFC 9745); ``Sunset`` (RFC 8594) says until when it works.
         """
-        since = headers.get("deprecation")
-        if since is None or operation in self._told or len(self._told) >= _MAX_TOLD:
+        # Not `get`: a look-up that fails takes httpx's headers three times as long.
+        if "deprecation" not in headers or operation in self._told or len(self._told) >= _MAX_TOLD:
             return None
         self._told.add(operation)
         until = headers.get("sunset")
         end = f"; it stops working: {_shown(until)}" if until is not None else ""
-        return f"the host marks {operation} as deprecated: {_shown(since)}{end}"
+        return f"the host marks {operation} as deprecated: {_shown(headers['deprecation'])}{end}"
 
 
 def _shown(value: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote, unquote, urlencode
 
@@ -37,6 +38,7 @@ _SPELLINGS = {
     )
 }  # fmt: skip
 _CAPITAL = re.compile(r"(?<!^)([A-Z])")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
 @dataclass(slots=True)
@@ -221,10 +223,7 @@ def checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
     """A copy of the caller's headers; one that would break the request, or carry the key elsewhere, is refused."""
     sent: dict[str, str] = {}
     for name, value in (headers or {}).items():
-        if not name or not all(
-            (character.isascii() and character.isalnum()) or character in "!#$%&'*+-.^_`|~"
-            for character in name
-        ):
+        if not _HEADER_NAME.fullmatch(name):
             raise RequestValidationError("headers", f"{name!r} is not a header name")
         text: Any = value  # callers without a type checker
         # An HTTP library would refuse these too, but with the value in its message, which may be a secret.
@@ -254,9 +253,15 @@ def encode_query(query: Mapping[str, Any]) -> str:
         raise RequestValidationError("params", "must be text that UTF-8 can encode") from None
 
 
+@cache
+def _argument_name(name: str) -> str:
+    """`runId` on the wire is the argument `run_id`."""
+    return _CAPITAL.sub(r"_\1", name).lower()
+
+
 def check_path_value(name: str, value: str) -> None:
     """Raise :class:`RequestValidationError` for a value that cannot be one segment of a path."""
-    argument = _CAPITAL.sub(r"_\1", name).lower()  # `runId` on the wire is the argument `run_id`
+    argument = _argument_name(name)
     if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers without a type checker
         raise RequestValidationError(argument, f"must be text, not {type(value).__name__}")
     longest = _MAX_LENGTHS.get(name, MAX_ID_LENGTH)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Self, cast
 import anyio
 import anyio.abc
 
-from openwop._core.decisions import outcome_error
 from openwop._core.idempotency import checked_key
 from openwop._core.journal import Claim, claim, digest_of, place_of, remembered_for_s
+from openwop._core.outcomes import outcome_error
 from openwop._fanout.journal_file import JournalFile, Work
 from openwop._fanout.specs import RunOutcome, RunSpec
 from openwop._http.threads import in_thread

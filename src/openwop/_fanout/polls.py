@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 
-from openwop._core.decisions import outcome_error
 from openwop._core.logs import log_fields
+from openwop._core.outcomes import outcome_error
 from openwop._core.pace import look_interval_s
 from openwop._core.retry import RETRYABLE_STATUSES
 from openwop._desk import Desk, OnInterrupt

@@ -23,6 +23,8 @@ HIGH_WATER_BYTES: Final = 256 * 1024
 # A body up to this size is copied to be sent in one piece with its head; for a larger one the copy costs more.
 _JOIN_BYTES: Final = 32 * 1024
 
+_LAST_CHUNK: Final = b"0\r\n\r\n"
+
 # asyncio ends a TLS handshake after 60 s by itself; ours may be longer, and is enforced outside.
 _TLS_HANDSHAKE_CAP_S: Final = 60.0
 
@@ -177,6 +179,23 @@ class AsyncioStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
             if body:
                 return body
         return b""
+
+    def rest_is_here(self) -> bool:
+        """Whether of a chunked event stream's body only the end is left, and has arrived; for whoever wants no more.
+
+        Anything else that has arrived is dropped: the connection is of no more use then.
+        """
+        if self._reader is not None:
+            return False  # another task has yet to take what arrived
+        scanner = self._scanner
+        decoder = scanner.decoder
+        if decoder is not None and self._chunks:
+            body = decoder.feed(self._take())
+            if body or decoder.remainder is None:
+                return False
+            scanner.end_body()
+            self._put_back(decoder.remainder)
+        return scanner.decoder is None and self._chunks == [_LAST_CHUNK]
 
     async def _bytes_arrive(self, timeout: float | None) -> bool:
         """Wait until bytes are buffered; False when none will ever be."""

@@ -11,23 +11,27 @@ Closing needs no ``await``, see ``netstream``.
 
 import asyncio
 import ssl
-from collections import OrderedDict
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, MutableMapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final
 
 import httpcore
 import httpx
 
 from openwop._http.backend import AsyncioBackend
+from openwop._http.connection import Connection, FailureFacts, IdleConnections, PoolOrigin
 from openwop._http.netstream import AsyncioStream
 
+__all__ = [
+    "FailureFacts",
+    "OpenwopTransport",
+    "PoolOrigin",
+    "failure_facts",
+    "make_core_request",
+    "origin_of",
+]
+
 _DEFAULT_PORTS: Final = {b"http": 80, b"https": 443}
-
-_METHODS_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
-
-_OriginKey = tuple[bytes, bytes, int]
 
 # The most specific entry wins; the general ones are there for classes that httpcore may add.
 _ERRORS: Final[dict[type[BaseException], type[httpx.TransportError]]] = {
@@ -54,23 +58,6 @@ _MAPPED: Final = tuple(_ERRORS)
 
 # How a connection that ended while it was idle makes itself known.
 _GONE: Final = (httpcore.NetworkError, httpcore.RemoteProtocolError, httpcore.ConnectionNotAvailable)
-
-
-@dataclass(frozen=True, slots=True)
-class FailureFacts:
-    """What is known about a request that failed, for deciding whether it may be sent again.
-
-    Attributes:
-        request_sent: False only when it is certain that the server got no byte of the request.
-        response_started: False only when it is certain that no byte of a response had arrived.
-        reused_connection: the request went out on a connection that had served another one before. Together
-            with ``response_started=False`` this is the usual sign of a server that closed an idle connection
-            just as the request went out.
-    """
-
-    request_sent: bool
-    response_started: bool
-    reused_connection: bool
 
 
 def failure_facts(error: BaseException) -> FailureFacts:
@@ -124,8 +111,8 @@ class OpenwopTransport(httpx.AsyncBaseTransport):
         self._backend = AsyncioBackend() if backend is None else backend
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
-        self._connections: set[_Connection] = set()
-        self._idle = _IdleConnections()
+        self._connections: set[Connection] = set()
+        self._idle = IdleConnections()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send ``request`` and return the response, its body still to be read from ``response.stream``.
@@ -134,13 +121,27 @@ class OpenwopTransport(httpx.AsyncBaseTransport):
             httpx.TransportError: see ``failure_facts()``.
             RuntimeError: the transport is closed, or in use by another event loop.
         """
+        if not isinstance(request.stream, httpx.AsyncByteStream):
+            raise RuntimeError("A request with a blocking body was given to an async transport.")
+        origin, target = origin_of(request.url, request), request.url.raw_path
+        core_request = make_core_request(
+            request.method, origin, target, request.headers.raw, request.stream, request.extensions
+        )
+        return await self.exchange(core_request, origin, request)
+
+    async def exchange(
+        self, core_request: httpcore.Request, origin: PoolOrigin, request: httpx.Request | None = None
+    ) -> httpx.Response:
+        """Do the same for a request of ``make_core_request()``, which takes half the time to make.
+
+        Its errors carry ``request``.
+        """
         if self._closed:
             raise RuntimeError("The transport is closed.")
         self._enter_loop()
-        core_request, key = _to_httpcore(request)
         while True:
-            connection = await self._take_idle(key) or self._open(core_request.url.origin, key)
-            connection.begin(request)
+            connection = await self._take_idle(origin) or self._open(core_request.url.origin, origin)
+            connection.begin(core_request)
             try:
                 response = await connection.http.handle_async_request(core_request)
             except BaseException as exc:
@@ -159,7 +160,7 @@ class OpenwopTransport(httpx.AsyncBaseTransport):
             return httpx.Response(
                 status_code=response.status,
                 headers=response.headers,
-                stream=_ResponseStream(self, connection, response, request),
+                stream=_ResponseStream(self, connection, response, core_request, request),
                 extensions=extensions,
             )
 
@@ -172,7 +173,7 @@ class OpenwopTransport(httpx.AsyncBaseTransport):
         self._enter_loop()
         self._closed = True
         connections, self._connections = self._connections, set()
-        self._idle = _IdleConnections()
+        self._idle = IdleConnections()
         foreign = [connection for connection in connections if not connection.close()]
         for connection in foreign:
             await connection.aclose()
@@ -187,15 +188,15 @@ class OpenwopTransport(httpx.AsyncBaseTransport):
                 raise RuntimeError("The transport is in use by another event loop; make one for each loop.")
             # The connections of a loop that is gone cannot be closed any more, only forgotten.
             self._connections.clear()
-            self._idle = _IdleConnections()
+            self._idle = IdleConnections()
             self._loop = loop
 
-    def _open(self, origin: httpcore.Origin, key: _OriginKey) -> "_Connection":
-        connection = _Connection(self._backend, origin, key, self._ssl_context, self._idle_expiry_s)
+    def _open(self, origin: httpcore.Origin, key: PoolOrigin) -> Connection:
+        connection = Connection(self._backend, origin, key, self._ssl_context, self._idle_expiry_s)
         self._connections.add(connection)
         return connection
 
-    async def _take_idle(self, key: _OriginKey) -> "_Connection | None":
+    async def _take_idle(self, key: PoolOrigin) -> Connection | None:
         """The most recently used idle connection of an origin that still works."""
         while (connection := self._idle.take(key)) is not None:
             if not connection.http.has_expired():
@@ -203,7 +204,7 @@ class OpenwopTransport(httpx.AsyncBaseTransport):
             await self._drop(connection)
         return None
 
-    async def _settle(self, connection: "_Connection") -> None:
+    async def _settle(self, connection: Connection) -> None:
         """After a request, however it ended: keep its connection if it is idle, close it if it is not."""
         if connection not in self._connections:
             return  # the transport was closed meanwhile, and the connection with it
@@ -217,12 +218,12 @@ class OpenwopTransport(httpx.AsyncBaseTransport):
             self._idle.remove(oldest)
             await self._drop(oldest)
 
-    async def _drop(self, connection: "_Connection") -> None:
+    async def _drop(self, connection: Connection) -> None:
         self._connections.discard(connection)
         if not connection.close():
             await connection.aclose()
 
-    def _reclaim(self, connection: "_Connection") -> None:
+    def _reclaim(self, connection: Connection) -> None:
         """Close the connection of a response that was garbage-collected unread; from any thread."""
         loop = self._loop
         if loop is None or loop.is_closed():
@@ -230,7 +231,7 @@ class OpenwopTransport(httpx.AsyncBaseTransport):
         with suppress(RuntimeError):  # the loop was closed between the question and the call
             loop.call_soon_threadsafe(self._close_reclaimed, connection)
 
-    def _close_reclaimed(self, connection: "_Connection") -> None:
+    def _close_reclaimed(self, connection: Connection) -> None:
         self._connections.discard(connection)
         connection.close()
 
@@ -245,15 +246,16 @@ class _ResponseStream(httpx.AsyncByteStream):
     def __init__(
         self,
         transport: OpenwopTransport,
-        connection: "_Connection",
+        connection: Connection,
         response: httpcore.Response,
-        request: httpx.Request,
+        core_request: httpcore.Request,
+        request: httpx.Request | None,
     ) -> None:
         self._transport = transport
         self._connection = connection
         self._response = response
         self._request = request
-        self._read_timeout: float | None = request.extensions.get("timeout", {}).get("read")
+        self._read_timeout: float | None = core_request.extensions.get("timeout", {}).get("read")
         self._parsed: AsyncIterator[bytes] | None = None
         self._parsing = False
         self._complete = False
@@ -302,9 +304,15 @@ class _ResponseStream(httpx.AsyncByteStream):
             self._parsing = False
 
     async def aclose(self) -> None:
-        """Give the connection back if the body was read to its end, else close it. Idempotent."""
+        """Give the connection back if only an end that is here is left of the body, else close it. Idempotent."""
         if self._closed:
             return
+        if self._merged is not None and self._merged.rest_is_here():
+            # Who sees the end of a run reads no further, and a new connection for each run is dear.
+            with suppress(StopAsyncIteration, httpx.TransportError):
+                await anext(self)
+            if self._closed:
+                return
         self._closed = True
         connection = self._connection
         # Without a socket the response was made by something else, such as a mock that stands in for httpcore.
@@ -324,156 +332,34 @@ class _ResponseStream(httpx.AsyncByteStream):
             self._transport._reclaim(self._connection)
 
 
-class _Dialer(httpcore.AsyncNetworkBackend):
-    """Opens the socket of one connection, and remembers it.
-
-    httpcore's connection dials through this. So the pool knows the socket from its first moment on, and can
-    close it wherever a cancellation strikes: httpcore itself would lose a socket when that happens between
-    connecting and the TLS handshake.
-    """
-
-    def __init__(self, backend: httpcore.AsyncNetworkBackend) -> None:
-        self._backend = backend
-        self.closed = False
-        self.stream: httpcore.AsyncNetworkStream | None = None
-        self.hold_head = False
-
-    async def connect_tcp(self, *args: Any, **kwargs: Any) -> httpcore.AsyncNetworkStream:
-        stream = await self._backend.connect_tcp(*args, **kwargs)
-        if self.closed:
-            await stream.aclose()
-            raise httpcore.ConnectError("The transport was closed while connecting.")
-        if isinstance(stream, AsyncioStream):
-            stream.hold_head = self.hold_head
-        self.stream = stream
-        return stream
-
-
-class _Connection:
-    """One connection of the pool: httpcore's, the socket below it, and what went over it."""
-
-    def __init__(
-        self,
-        backend: httpcore.AsyncNetworkBackend,
-        origin: httpcore.Origin,
-        key: _OriginKey,
-        ssl_context: ssl.SSLContext,
-        idle_expiry_s: float,
-    ) -> None:
-        self._dialer = _Dialer(backend)
-        self._requests = 0
-        self._sent_before = 0
-        self._received_before = 0
-        self.key = key
-        self.http = httpcore.AsyncHTTPConnection(
-            origin, ssl_context=ssl_context, keepalive_expiry=idle_expiry_s, network_backend=self._dialer
-        )
-
-    @property
-    def stream(self) -> httpcore.AsyncNetworkStream | None:
-        """The socket; None until it is connected, and for ever when a mock answers instead of a server."""
-        return self._dialer.stream
-
-    def begin(self, request: httpx.Request) -> None:
-        """Note that another request goes out."""
-        self._requests += 1
-        # A body of bytes follows its head at once; one that is made as it is sent might keep it waiting for ever.
-        hold_head = request.method in _METHODS_WITH_BODY and isinstance(request.stream, httpx.ByteStream)
-        stream = self._dialer.stream
-        if isinstance(stream, AsyncioStream):
-            stream.hold_head = hold_head
-            self._sent_before = stream.bytes_sent
-            self._received_before = stream.bytes_received
-        else:
-            self._dialer.hold_head = hold_head
-
-    def facts(self) -> FailureFacts:
-        """What happened to the current request so far."""
-        stream = self._dialer.stream
-        if isinstance(stream, AsyncioStream):
-            sent = stream.bytes_sent > self._sent_before
-            started = stream.bytes_received > self._received_before
-        else:
-            sent = started = stream is not None  # unknown for a foreign stream: assume the worst
-        return FailureFacts(sent, started, reused_connection=self._requests > 1)
-
-    def is_idle(self) -> bool:
-        """Whether its last request and the answer to it are complete, and it may stay open."""
-        # httpcore calls a connection that never came to be idle, and closed at the same time.
-        return self._dialer.stream is not None and self.http.is_idle() and not self.http.is_closed()
-
-    def close(self) -> bool:
-        """Close the socket at once; False when that takes ``aclose()``, because a foreign backend made it."""
-        self._dialer.closed = True
-        stream = self._dialer.stream
-        if isinstance(stream, AsyncioStream):
-            stream.close()
-            return True
-        return stream is None
-
-    async def aclose(self) -> None:
-        """Close a connection of a foreign backend: what httpcore holds, and the bare stream below it."""
-        try:
-            await self.http.aclose()
-        finally:
-            if self._dialer.stream is not None:
-                await self._dialer.stream.aclose()
-
-
-class _IdleConnections:
-    """Idle connections: the last one used of an origin comes out first; each operation is O(1)."""
-
-    def __init__(self) -> None:
-        self._by_origin: dict[_OriginKey, OrderedDict[_Connection, None]] = {}
-        self._by_age: OrderedDict[_Connection, None] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._by_age)
-
-    def put(self, connection: _Connection) -> None:
-        self._by_age[connection] = None
-        self._by_origin.setdefault(connection.key, OrderedDict())[connection] = None
-
-    def take(self, key: _OriginKey) -> _Connection | None:
-        of_origin = self._by_origin.get(key)
-        if of_origin is None:
-            return None
-        connection = next(reversed(of_origin))
-        self.remove(connection)
-        return connection
-
-    def remove(self, connection: _Connection) -> None:
-        del self._by_age[connection]
-        of_origin = self._by_origin[connection.key]
-        del of_origin[connection]
-        if not of_origin:
-            del self._by_origin[connection.key]
-
-    def oldest(self) -> _Connection:
-        return next(iter(self._by_age))
-
-
-def _to_httpcore(request: httpx.Request) -> tuple[httpcore.Request, _OriginKey]:
-    url = request.url
-    scheme, host, port = url.raw_scheme, url.raw_host, url.port
+def origin_of(url: httpx.URL, request: httpx.Request | None = None) -> PoolOrigin:
+    """The origin of ``url``; ``httpx.UnsupportedProtocol`` when HTTP is not spoken there."""
+    scheme = url.raw_scheme
     default_port = _DEFAULT_PORTS.get(scheme)
     if default_port is None:
         raise httpx.UnsupportedProtocol(
             f"Only http and https are supported, not {url.scheme!r}.", request=request
         )
-    if not isinstance(request.stream, httpx.AsyncByteStream):
-        raise RuntimeError("A request with a blocking body was given to an async transport.")
-    core_request = httpcore.Request(
-        request.method,
-        httpcore.URL(scheme=scheme, host=host, port=port, target=url.raw_path),
-        content=request.stream,
-        extensions=request.extensions,
-    )
-    core_request.headers = request.headers.raw  # set afterwards: the constructor would check each one again
-    return core_request, (scheme, host, port or default_port)
+    return scheme, url.raw_host, url.port or default_port
 
 
-def _as_httpx(exc: BaseException, request: httpx.Request, facts: FailureFacts) -> httpx.TransportError:
+def make_core_request(
+    method: str,
+    origin: PoolOrigin,
+    target: bytes,
+    headers: list[tuple[bytes, bytes]],
+    body: httpx.AsyncByteStream,
+    extensions: MutableMapping[str, Any],
+) -> httpcore.Request:
+    """A request for ``OpenwopTransport.exchange()``; ``headers`` are sent as they are, ``Host`` among them."""
+    scheme, host, port = origin
+    url = httpcore.URL(scheme=scheme, host=host, port=port, target=target)
+    request = httpcore.Request(method, url, content=body, extensions=extensions)
+    request.headers = headers  # set afterwards: the constructor would check each one again
+    return request
+
+
+def _as_httpx(exc: BaseException, request: httpx.Request | None, facts: FailureFacts) -> httpx.TransportError:
     """The httpx exception for one of httpcore, carrying the request and the facts."""
     error_class = next(_ERRORS[cls] for cls in type(exc).__mro__ if cls in _ERRORS)
     error = error_class(str(exc) or type(exc).__name__, request=request)

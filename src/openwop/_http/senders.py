@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import ssl
 from collections.abc import Awaitable, Callable
 from functools import cache, lru_cache
@@ -20,10 +21,19 @@ import httpx
 
 from openwop._core.redact import redact_log_argument
 from openwop._core.request import ApiRequest
-from openwop._http.pool import OpenwopTransport
+from openwop._http.pool import OpenwopTransport, PoolOrigin, make_core_request, origin_of
 from openwop.errors import ConfigurationError
 
-__all__ = ["ClientSender", "DirectSender", "Sender", "VerifyTypes", "in_child_task", "make_sender"]
+__all__ = [
+    "ClientSender",
+    "DirectSender",
+    "PoolSender",
+    "Sender",
+    "VerifyTypes",
+    "encoded_target",
+    "in_child_task",
+    "make_sender",
+]
 
 T = TypeVar("T")
 VerifyTypes = bool | str | ssl.SSLContext
@@ -37,6 +47,10 @@ _CERT_PROBLEMS = {
     "BAD_DECRYPT": "the password is wrong",
     "BAD_PASSWORD_READ": "the password is wrong",
 }
+_IS_AS_SENT = re.compile(
+    r"/(?:[\w~,:@=&+/.-]|%[0-9A-Fa-f]{2})*(?:\?(?:[\w~,:@=&+/.-]|%[0-9A-Fa-f]{2})+)?", re.ASCII
+)
+"""Targets of a request that httpx would leave as they are."""
 _NO_BODY = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
 
 
@@ -45,6 +59,8 @@ class Sender(Protocol):
 
     proves_not_sent: bool
     watches_silence: bool
+    closes_streams: bool
+    """Whether closing it ends the streams that are open, and wakes those who read them."""
     needs_child_task: bool
     """Whether a native cancellation must not reach the library itself; see :func:`in_child_task`."""
 
@@ -79,14 +95,71 @@ def _parsed_url(origin: str, target: str) -> httpx.URL:
     return httpx.URL(origin).copy_with(raw_path=target.encode("ascii"))
 
 
-class DirectSender:
-    """Requests handed to a transport without ``httpx.AsyncClient`` around it: half the CPU of a short request."""
+def encoded_target(origin: str, target: str) -> bytes:
+    """Path and query as httpx would send them."""
+    if _IS_AS_SENT.fullmatch(target) and "/." not in target:
+        return target.encode("ascii")
+    return _parsed_url(origin, target).raw_path
 
-    def __init__(self, transport: httpx.AsyncBaseTransport, *, own: bool) -> None:
+
+@lru_cache(maxsize=64)
+def _parsed_origin(origin: str) -> tuple[PoolOrigin, bytes]:
+    """An origin as the pool knows it, and its ``Host`` header."""
+    url = httpx.URL(origin)
+    return origin_of(url), url.netloc
+
+
+class PoolSender:
+    """Requests handed to our own pool, without the objects that httpx would make of them."""
+
+    proves_not_sent = True
+    watches_silence = True
+    closes_streams = True
+    needs_child_task = False
+
+    def __init__(self, pool: OpenwopTransport) -> None:
+        self._pool = pool
+
+    async def open(
+        self,
+        request: ApiRequest,
+        *,
+        connect_s: float,
+        silence_s: float | None,
+        upload: httpx.AsyncByteStream | None = None,
+    ) -> httpx.Response:
+        origin, netloc = _parsed_origin(request.origin)
+        target = encoded_target(request.origin, request.target)
+        headers = [(b"Host", netloc)]
+        headers += [(name.encode("ascii"), value.encode("ascii")) for name, value in request.headers.items()]
+        content = request.content
+        if upload is not None:
+            headers += [(name.encode(), value.encode()) for name, value in _upload_headers(request).items()]
+        elif content is not None or request.method not in _NO_BODY:
+            headers.append((b"Content-Length", b"%d" % len(content or b"")))
+        body = upload or httpx.ByteStream(content or b"")
+        extensions: dict[str, Any] = {"timeout": _timeouts(connect_s, silence_s)}
+        outgoing = make_core_request(request.method, origin, target, headers, body, extensions)
+        return await self._pool.exchange(outgoing, origin)
+
+    async def aclose(self) -> None:
+        await self._pool.aclose()
+
+
+class DirectSender:
+    """Requests handed to aiohttp's transport without ``httpx.AsyncClient`` around it: half the CPU of a short request.
+
+    It reports a connection that closed after the request as a connect timeout, so nothing proves "not sent"; and a
+    connection that broke in mid-chunk may leave its reader waiting without a timer, so silence is watched for outside.
+    """
+
+    proves_not_sent = False
+    watches_silence = False
+    closes_streams = False
+    needs_child_task = False
+
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
         self._transport = transport
-        self.proves_not_sent = own
-        self.watches_silence = own
-        self.needs_child_task = False
 
     async def open(
         self,
@@ -109,7 +182,7 @@ class DirectSender:
             url,
             headers=headers,
             stream=upload or httpx.ByteStream(content or b""),
-            extensions={"timeout": _timeouts(connect_s, silence_s if self.watches_silence else None)},
+            extensions={"timeout": _timeouts(connect_s, None)},
         )
         return await self._transport.handle_async_request(outgoing)
 
@@ -130,6 +203,7 @@ class ClientSender:
         self._streams = streams
         self._owned = owned
         self.watches_silence = silence
+        self.closes_streams = False
         self.needs_child_task = True
 
     async def open(
@@ -356,7 +430,7 @@ def make_sender(
     if kind == "aiohttp":
         return _aiohttp_sender(context, asyncio_runs)
     if asyncio_runs and not proxy_applies(url):
-        return DirectSender(OpenwopTransport(ssl_context=context), own=True)
+        return PoolSender(OpenwopTransport(ssl_context=context))
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
 
     def new_client() -> httpx.AsyncClient:
@@ -374,6 +448,4 @@ def _aiohttp_sender(context: ssl.SSLContext, asyncio_runs: bool) -> DirectSender
         raise ConfigurationError(
             "transport: 'aiohttp' needs an extra: pip install 'openwop[aiohttp]'"
         ) from None
-    # It reports a connection that closed after the request as a connect timeout, so nothing proves "not sent"; and a
-    # connection that broke in mid-chunk may leave its reader waiting without a timer, so silence is watched for here.
-    return DirectSender(make_transport(context), own=False)
+    return DirectSender(make_transport(context))

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import anyio
 
-from openwop._core.decisions import may_have_started
 from openwop._core.decode import Answer, decode_error, decode_success
 from openwop._core.dialect import IMPLEMENTED_PROTOCOL_VERSION, V1, Dialect
 from openwop._core.gating import means_absent, refusal
@@ -22,6 +21,7 @@ from openwop._core.logs import log_fields
 from openwop._core.notices import Notices
 from openwop._core.observer import Observer, WaitObserver
 from openwop._core.operations import Operation
+from openwop._core.outcomes import may_have_started
 from openwop._core.redirect import MAX_REDIRECTS, REDIRECT_STATUSES
 from openwop._core.request import ApiRequest, build_request
 from openwop._core.retry import GiveUp, RetryBudget, RetryPolicy, decide

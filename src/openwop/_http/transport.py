@@ -242,7 +242,8 @@ class Transport:
                 watch=not sender.watches_silence,
                 child_tasks=sender.needs_child_task and not sender.watches_silence,  # trio cancels in no other way
             )  # fmt: skip
-            self._streams.add(stream)
+            if not sender.closes_streams:
+                self._streams.add(stream)
             return stream
         raise _timed_out(request, timeout)
 

@@ -94,8 +94,10 @@ class RequestModel(BaseModel):
         # `None` is Python for an option that is not given; hosts refuse `null` for it. A field of type Any may be null.
         given = self.__pydantic_fields_set__
         for name, field in type(self).model_fields.items():
+            if name not in given:
+                continue  # a default of ours
             value = getattr(self, name)
-            if name in given and value is None and NoneType in get_args(field.annotation):
+            if value is None and NoneType in get_args(field.annotation):
                 given.discard(name)
             texts = cast("list[Any]", value) if isinstance(value, list) else [value]
             if any(isinstance(text, str) and not is_encodable(text) for text in texts):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from openwop._core import operations as ops
 from openwop._core.dialect import Dialect
-from openwop._core.request import build_request
+from openwop._core.request import build_request, check_path_value
 from openwop._http.session import Session
 from openwop._http.transport import StreamResponse
 from openwop.errors import RequestValidationError
@@ -27,8 +27,7 @@ class RunEventSource:
         self._session = session
         self.run_id = run_id
         self._trace_id = ""
-        # Refuse a bad id where the stream is asked for, not at its first step.
-        build_request(ops.GET_RUN, session.dialect, session.config.base_url, path={"runId": run_id})
+        check_path_value("runId", run_id)  # where the stream is asked for, not at its first step
 
     @property
     def dialect(self) -> Dialect:

@@ -12,16 +12,13 @@ from openwop._core.options import Unlisted
 from openwop.client import AsyncOpenwopClient
 from openwop.config import TokenSource
 from openwop.middleware import BlockingMiddleware
-from openwop.models.interrupts import Interrupt
 from openwop.models.options import RunConfigurable
 from openwop.models.runs import RunSnapshot
 from openwop.sync._bases import BlockingClient, all_in_worker_threads, token_source
 from openwop.sync._portal import in_worker_thread
 from openwop.sync.raw_sse import RawEventStream
 from openwop.sync.resources.discovery import Discovery
-from openwop.sync.resources.interrupts import Interrupts
 from openwop.sync.resources.runs import Runs
-from openwop.sync.resources.workflows import Workflows
 
 if TYPE_CHECKING:
     import ssl
@@ -29,17 +26,20 @@ if TYPE_CHECKING:
     import httpx
 
     from openwop.fanout import RunSpec
+    from openwop.models.interrupts import Interrupt
     from openwop.sync.fanout import FanOut
     from openwop.sync.handles import Run
     from openwop.sync.resources.a2a import A2a
     from openwop.sync.resources.agents import Agents
     from openwop.sync.resources.audit import Audit
     from openwop.sync.resources.content import Content
+    from openwop.sync.resources.interrupts import Interrupts
     from openwop.sync.resources.packs_test import PacksTest
     from openwop.sync.resources.prompts import Prompts
     from openwop.sync.resources.tools import Tools
     from openwop.sync.resources.triggers import Triggers
     from openwop.sync.resources.webhooks import Webhooks
+    from openwop.sync.resources.workflows import Workflows
     from openwop.sync.resources.workspace import Workspace
     from openwop.webhooks import WebhookReceiver
 
@@ -89,18 +89,22 @@ class OpenwopClient(BlockingClient[AsyncOpenwopClient]):
         return Discovery(self._portal, self._async.discovery)
 
     @cached_property
-    def workflows(self) -> Workflows:
-        """Workflow definitions."""
-        return Workflows(self._portal, self._async.workflows)
-
-    @cached_property
     def runs(self) -> Runs:
         """Runs, one method for each operation."""
         return Runs(self._portal, self._async.runs)
 
     @cached_property
+    def workflows(self) -> Workflows:
+        """Workflow definitions."""
+        from openwop.sync.resources.workflows import Workflows
+
+        return Workflows(self._portal, self._async.workflows)
+
+    @cached_property
     def interrupts(self) -> Interrupts:
         """Interrupts, by run and node or by token."""
+        from openwop.sync.resources.interrupts import Interrupts
+
         return Interrupts(self._portal, self._async.interrupts)
 
     @cached_property
