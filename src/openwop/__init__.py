@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from openwop._version import __version__
+    from openwop.chat import ChatSession
     from openwop.client import AsyncOpenwopClient
     from openwop.downloads import AsyncDownload
     from openwop.errors import (
@@ -82,6 +83,7 @@ _HOMES: dict[str, str] = {
     "FanOut": "openwop.sync.fanout",
     "Run": "openwop.sync.handles",
     "ApiResponse": "openwop.response",
+    "ChatSession": "openwop.chat",
     "EventPage": "openwop.models.events",
     "EventType": "openwop.models.events",
     "Interrupt": "openwop.models.interrupts",
@@ -142,6 +144,7 @@ __all__ = [
     "AsyncRun",
     "AuthenticationError",
     "CapabilityNotSupportedError",
+    "ChatSession",
     "ConfigurationError",
     "ConflictError",
     "ConnectionFailedError",
