@@ -22,6 +22,7 @@ FILE = SRC.parent / "tests" / "contract" / "public_api.txt"
 
 MODULES = (
     "openwop",
+    "openwop.chat",
     "openwop.compat",
     "openwop.credentials",
     "openwop.devhost",
@@ -39,6 +40,7 @@ MODULES = (
     "openwop.models",
     "openwop.models.payloads",
     "openwop.pagination",
+    "openwop.sync.chat",
     "openwop.sync.pagination",
     "openwop.testing",
     "openwop.webhooks",

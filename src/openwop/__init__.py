@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from openwop._version import __version__
+    from openwop.chat import ChatSession
     from openwop.client import AsyncOpenwopClient
     from openwop.downloads import AsyncDownload
     from openwop.errors import (
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from openwop.models.workflows import WorkflowDefinition
     from openwop.response import ApiResponse
     from openwop.streaming.stream import AsyncEventStream
+    from openwop.sync.chat import BlockingChatSession
     from openwop.sync.client import OpenwopClient
     from openwop.sync.downloads import Download
     from openwop.sync.fanout import FanOut
@@ -86,12 +88,14 @@ _HOMES: dict[str, str] = {
     "InboxProblem": "openwop.inbox",
     "BlockingInbox": "openwop.sync.inbox",
     "InboxItem": "openwop.sync.inbox_items",
+    "BlockingChatSession": "openwop.sync.chat",
     "OpenwopClient": "openwop.sync.client",
     "Download": "openwop.sync.downloads",
     "EventStream": "openwop.sync.streams",
     "FanOut": "openwop.sync.fanout",
     "Run": "openwop.sync.handles",
     "ApiResponse": "openwop.response",
+    "ChatSession": "openwop.chat",
     "EventPage": "openwop.models.events",
     "EventType": "openwop.models.events",
     "Interrupt": "openwop.models.interrupts",
@@ -153,8 +157,10 @@ __all__ = [
     "AsyncOpenwopClient",
     "AsyncRun",
     "AuthenticationError",
+    "BlockingChatSession",
     "BlockingInbox",
     "CapabilityNotSupportedError",
+    "ChatSession",
     "ConfigurationError",
     "ConflictError",
     "ConnectionFailedError",

@@ -20,6 +20,7 @@ from openwop import (
     AsyncInboxItem,
     AsyncOpenwopClient,
     AsyncRun,
+    ChatSession,
     DocumentProblem,
     DocumentValidationError,
     EventPage,
@@ -41,6 +42,7 @@ from openwop import (
     models,
 )
 from openwop.audit import CheckpointCheck, broken_links, merkle_root, verify_checkpoints
+from openwop.chat import ChatMessage, ChatText, ChatToolCall
 from openwop.devhost import DevHost, VirtualClock
 from openwop.fanout import FanOutProgress
 from openwop.integrations.redis import AsyncRedisReplayStore, RedisReplayStore
@@ -467,3 +469,22 @@ async def inbox_of_many_runs(client: AsyncOpenwopClient, run: AsyncRun) -> None:
             assert_type(await item.still_pending(), bool)
         assert_type(inbox.problems, list[InboxProblem])
     Inbox(client, strategy="hope")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def a_chat_is_iterated_over(client: AsyncOpenwopClient) -> None:
+    async with ChatSession(client, "chat") as chat:
+        assert_type(await chat.open(), ChatSession)
+        async for token in chat.ask("hi", timeout=5):
+            assert_type(token, str)
+        assert_type(await chat.ask({"any": "json"}).text(), str)
+        async for part in chat.last().parts():
+            match part:
+                case ChatText(text):
+                    assert_type(text, str)
+                case ChatToolCall(name, inputs=inputs):
+                    assert_type((name, inputs), tuple[str, Any])
+                case _:
+                    pass
+        assert_type(chat.history, list[ChatMessage])
+        assert_type(chat.run, AsyncRun)
+    ChatSession(client, run_id="run-1")

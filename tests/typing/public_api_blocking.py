@@ -11,6 +11,7 @@ import httpx
 
 from openwop import (
     ApiResponse,
+    BlockingChatSession,
     BlockingInbox,
     Download,
     EventPage,
@@ -32,6 +33,7 @@ from openwop import (
     models,
 )
 from openwop.audit import CheckpointCheck, broken_links, merkle_root, verify_checkpoints
+from openwop.chat import ChatMessage, ChatPart
 from openwop.fanout import FanOutProgress
 from openwop.middleware import ApiRequest, AttemptResponse, BlockingCallNext
 from openwop.models import (
@@ -327,3 +329,15 @@ def inbox_of_many_runs(client: OpenwopClient, run: Run) -> None:
             assert_type(item.still_pending(), bool)
         assert_type(inbox.problems, list[InboxProblem])
     BlockingInbox(client, strategy="hope")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def a_chat_is_iterated_over(client: OpenwopClient) -> None:
+    with BlockingChatSession(client, "chat", on_interrupt=decide) as chat:
+        assert_type(chat.open(), BlockingChatSession)
+        for token in chat.ask("hi", timeout=5):
+            assert_type(token, str)
+        assert_type(chat.ask({"any": "json"}).text(), str)
+        for part in chat.last().parts():
+            assert_type(part, ChatPart)
+        assert_type(chat.history, list[ChatMessage])
+        assert_type(chat.run, Run)

@@ -35,6 +35,8 @@ class EventDelivery(Delivery):
         """The last jump of this connection: nothing between these two sequences came before the second of them."""
         self._loose = 0
         """Chunks delivered since the last event.  The next ``output.chunk`` events of the log are the same ones."""
+        self._anonymous = 0
+        """Chunks without a place of their own since the last event: a reconnect may bring them again, or not at all."""
         self._chunk_number = -1
         """Highest sequence that a chunk's id stood for."""
         self._floor = -1
@@ -50,6 +52,8 @@ class EventDelivery(Delivery):
         self._jump = (0, 0)
         self._floor = self._chunk_number if again else -1
         self._new_chunks.connected()
+        if again and self._anonymous:
+            self.gaps += 1
 
     def next_in_line(self, frame: SseFrame) -> RunEvent | None:
         """The event of a frame that came alone, if it is the next and not the last: ``receive``, the short way."""
@@ -134,6 +138,7 @@ class EventDelivery(Delivery):
         position.last = sequence
         position.id = frame_id
         self._loose = 0
+        self._anonymous = 0
         self.ended = event.is_terminal
         yield self._shown(event)
 
@@ -169,6 +174,7 @@ class EventDelivery(Delivery):
                 self._covered = number
                 self.position.id = frame_id
         self._loose += 1
+        self._anonymous = 0 if number is not None else self._anonymous + 1
         self._new_chunks.add(numbered=number is not None)
         yield chunk
 

@@ -156,6 +156,11 @@ class InterruptLedger:
         self._announced.discard(node_id)
         return True
 
+    @property
+    def open(self) -> list[Interrupt]:
+        """What is pending by the events alone; the kind is empty where none has named it."""
+        return list(self._open.values())
+
     def pending(self, snapshot: RunSnapshot) -> list[Interrupt]:
         """What is pending by the events seen so far and the run's state, which is newer than they are.
 

@@ -32,6 +32,8 @@ core.interrupt                any question: ``kind`` (``custom`` when absent) an
 vendor.devhost.decide         ``agentId decision confidence``: asks somebody when    ``decision confidence
                               the confidence is below the run's                      ratified``
                               ``configurable.escalationThreshold`` (0.7)
+vendor.devhost.chat           see :mod:`openwop.devhost.chat_node`: asks for messages,     ``conversationId turns
+                              calls a tool, and streams its replies                    text``
 core.ai.callPrompt            see :mod:`openwop.devhost.mock_model`                ``text finishReason usage
 [core.ai.streamText]                                                               model``
 core.subWorkflow              ``workflowId``, ``inputMapping`` {child: parent},    ``childRunId status output``
@@ -56,6 +58,7 @@ from __future__ import annotations
 import asyncio
 
 from openwop.devhost import evals
+from openwop.devhost.chat_node import chat
 from openwop.devhost.context import Behaviour, NodeContext
 from openwop.devhost.conversations import conversation_id
 from openwop.devhost.errors import NodeFailure
@@ -291,6 +294,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "core.conversationGate": conversation,
     "core.interrupt": interrupt,
     "vendor.devhost.decide": decide,
+    "vendor.devhost.chat": chat,
     "core.ai.callPrompt": call_model,
     "core.ai.streamText": call_model,
     "core.subWorkflow": sub_workflow,

@@ -159,7 +159,18 @@ def _talking() -> list[JsonObject]:
         "core.interrupt",
         config={"kind": "custom", "data": {"customKind": "signature", "payload": {"page": 3}}},
     )
+    chat = node(
+        "chat",
+        "vendor.devhost.chat",
+        config={"opening": "Hello.", "delayMsPerToken": "{{inputs.delayMsPerToken ?? 0}}"},
+        outputRole="primary",
+    )
     return [
+        workflow(
+            "openwop-chat",
+            description="Chats until it is told bye; asks a tool about the weather. Inputs: delayMsPerToken.",
+            nodes=[chat],
+        ),
         workflow("openwop-conversation", description="Has a conversation of two turns.", nodes=[talk]),
         workflow(
             "openwop-low-confidence",

@@ -1,0 +1,1 @@
+"""How a chat session follows its run."""
