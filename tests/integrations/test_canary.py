@@ -19,6 +19,7 @@ import httpx
 import pytest
 
 from openwop import AsyncOpenwopClient, ConfigurationError, OpenwopClient, OpenwopError, RunSpec
+from openwop.credentials import OAuth2ClientCredentials
 from openwop.devhost import WorkflowFailure
 from openwop.devhost.scenario import Drop, Status
 from openwop.integrations.otel import instrument
@@ -261,6 +262,34 @@ async def test_a_token_from_a_callable_and_a_callable_that_fails_make_nothing_le
                     await life.use(client)
     assert life.errors
     life.check()
+
+
+@pytest.mark.parametrize("auth", ["basic", "post"])
+async def test_a_token_server_that_says_back_what_it_was_told_makes_nothing_leak(
+    life: Life, auth: Any
+) -> None:
+    """The same, for OAuth 2.0: the client's secret, and the token that it is exchanged for."""
+    secret, token = life.canaries.new("client secret"), life.canaries.new("access token")
+    granted = json_response(200, {"access_token": token, "token_type": "bearer", "expires_in": 3600})
+    wrong_kind = json_response(200, {"access_token": token, "token_type": f"mac {token}"})
+    for given in (granted, wrong_kind, echo(400), echo(401, kind="page"), echo(500), (Close(),)):
+        with FaultServer() as server, FaultServer() as token_server:
+            token_server.on("POST", "/token", given)
+            server.on("*", "*", echo(403))
+            tokens = OAuth2ClientCredentials(
+                f"{token_server.base_url}/token", "svc", secret, auth=auth, timeout=2.0
+            )
+            life.saw(tokens, vars(tokens))
+            async with AsyncOpenwopClient(server.base_url, tokens, **life.settings) as client:
+                with anyio.fail_after(30):
+                    await life.trying(lambda c=client: c.runs.get("run-1"))  # type: ignore[misc]
+            sent = "".join(f"{r.header_list} {r.body!r}" for r in (*server.requests, *token_server.requests))
+            assert "client secret" in life.canaries.found_in(sent)
+            assert ("access token" in life.canaries.found_in(sent)) == (given is granted)
+    assert life.errors == 6
+    instrument(AsyncOpenwopClient("http://h.example", life.key), **life.told.providers)
+    written = life.logged.text() + "\n".join(life.seen)
+    assert life.canaries.found_in(written) == {}
 
 
 @pytest.mark.skipif(
