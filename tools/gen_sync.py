@@ -3,7 +3,7 @@
 Run it as ``python tools/gen_sync.py`` after a change to an async class; with ``--check`` it changes nothing, names the
 files that differ and exits with 1 if there is one.  It needs ``ruff``, which lays the files out.
 
-For each public ``AsyncX`` of a module in ``SOURCES`` there is a twin ``X``:
+For each public ``AsyncX`` of a module in ``SOURCES`` there is a twin ``X`` (for others, see ``MADE_BY_CALLERS``):
 
 * ``async def f`` is a ``def f`` that forwards through the portal;
 * what returns an ``AsyncX`` returns an ``X`` around it, and a parameter that is an ``AsyncX`` is an ``X``;
@@ -34,6 +34,7 @@ from sync_types import Twin, Types
 ROOT = SRC.parent
 
 SOURCES: dict[str, str] = {
+    "openwop.chat": "openwop.sync.chat",
     "openwop.client": "openwop.sync.client",
     "openwop.fanout": "openwop.sync.fanout",
     "openwop.handles": "openwop.sync.handles",
@@ -62,6 +63,15 @@ BY_HAND: dict[Origin, tuple[Origin, str]] = {
     },
 }
 """Async classes whose twin has a base that is written by hand, and that base's type argument."""
+
+MADE_BY_CALLERS: dict[Origin, str] = {
+    ("openwop.chat", "ChatSession"): "BlockingChatSession",
+    ("openwop.inbox", "Inbox"): "BlockingInbox",
+}
+"""Async classes that callers make themselves, from a client, and that have no ``Async`` to lose; their twins' names.
+
+The twin's constructor takes the same arguments, with a blocking client.
+"""
 
 OUTSIDE = frozenset({"ssl", "httpx", "httpx_sse"})
 """What only type checkers load: it is used in annotations, and is slow or not ours to import."""
@@ -163,16 +173,20 @@ def _import(name: str, origin: Origin) -> str:
     return f"from {home} import {attribute}" + (f" as {name}" if attribute != name else "")
 
 
-def twins_of(package: Package, sources: Mapping[str, str]) -> dict[Origin, Twin]:
+def twins_of(
+    package: Package, sources: Mapping[str, str], made_by_callers: Mapping[Origin, str] = MADE_BY_CALLERS
+) -> dict[Origin, Twin]:
     """The twins of all exported async classes, by where the async class is."""
     found: dict[Origin, Twin] = {}
     for name, target in sources.items():
         module = package.module(name)
         for exported in module.exported:
             node = module.own.get(exported)
-            if exported.startswith("Async") and isinstance(node, ast.ClassDef):
+            renamed = made_by_callers.get((name, exported))
+            if isinstance(node, ast.ClassDef) and (renamed is not None or exported.startswith("Async")):
                 source = AsyncClass(package, module, node)
-                found[source.origin] = Twin(target, exported.removeprefix("Async"), source)
+                twin = renamed or exported.removeprefix("Async")
+                found[source.origin] = Twin(target, twin, source, made_by_callers=renamed is not None)
     return found
 
 

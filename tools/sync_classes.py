@@ -25,6 +25,7 @@ RENAMED = {
 PORTAL: Origin = ("openwop.sync._portal", "Portal")
 BATCHES: Origin = ("openwop.sync._batches", "BatchIterator")
 ENTERED: Origin = ("openwop.sync._bases", "entered")
+CLIENT_PARTS: Origin = ("openwop.sync._bases", "client_parts")
 RESPONSE: Origin = ("openwop.response", "ApiResponse")
 
 
@@ -104,8 +105,11 @@ class ClassPrinter:
         yield from docstring(turned, indent)
 
     def _wrapping(self) -> Iterator[str]:
-        self._types.need_other(PORTAL)
         self._types.need_other(self._class.origin)
+        if self._twin.made_by_callers:
+            yield from self._made_from_client(self._class.members["__init__"])
+            return
+        self._types.need_other(PORTAL)
         generic = self._class.generic
         native = self._class.name + (
             ast.unparse(generic).removeprefix("Generic") if generic is not None else ""
@@ -113,11 +117,26 @@ class ClassPrinter:
         yield f"    def __init__(self, portal: Portal, native: {native}) -> None:"
         yield "        self._portal = portal"
         yield "        self._async = native"
+        yield from self._reading_ahead()
+        yield ""
+
+    def _made_from_client(self, member: Member) -> Iterator[str]:
+        self._types.need_other(CLIENT_PARTS)
+        (client, *others) = self._passed(member)
+        yield from self._head(member, member.node, "None")
+        given = client.partition(".")[0]
+        yield f"        portal, async_client = {CLIENT_PARTS[1]}({given})"
+        yield f"        native = {self._class.name}({', '.join(['async_client', *others])})"
+        yield "        self._portal = portal"
+        yield "        self._async = native"
+        yield from self._reading_ahead()
+        yield ""
+
+    def _reading_ahead(self) -> Iterator[str]:
         if self._reads_ahead:
             if self._items.needs is not None:
                 self._types.need_other(self._items.needs)
             yield f"        self._items = {self._items.made}"
-        yield ""
 
     @property
     def _reads_ahead(self) -> bool:
@@ -131,7 +150,7 @@ class ClassPrinter:
             return
         if member.name == "__repr__":
             yield "    def __repr__(self) -> str:"
-            yield '        return repr(self._async).replace("Async", "", 1)'
+            yield f'        return repr(self._async).replace("{self._class.name}", "{self._twin.name}", 1)'
             yield ""
             return
         if member.name == "__aiter__":

@@ -38,6 +38,8 @@ class Twin:
     module: str
     name: str
     source: AsyncClass
+    made_by_callers: bool = False
+    """Whether callers make it themselves, from a client; else one of ours makes it."""
 
 
 class Types:

@@ -27,12 +27,12 @@ from openwop.models.checks import encode
 from openwop.models.options import RunConfigurable
 
 __all__ = [
+    "AsyncChatParts",
+    "AsyncChatReply",
     "ChatInterrupt",
     "ChatMessage",
     "ChatPart",
-    "ChatParts",
     "ChatReasoning",
-    "ChatReply",
     "ChatSession",
     "ChatText",
     "ChatTool",
@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 
-class ChatReply:
+class AsyncChatReply:
     """The reply to one question, as it is written.  Made by :meth:`ChatSession.ask` and :meth:`ChatSession.last`.
 
     Iterating gives its text in pieces.  :meth:`parts` gives everything else, too, and :meth:`text` the whole.  The
@@ -69,7 +69,7 @@ class ChatReply:
         self._at = 0
 
     def __repr__(self) -> str:
-        return f"ChatReply({'complete' if self.done else 'not complete'})"
+        return f"AsyncChatReply({'complete' if self.done else 'not complete'})"
 
     @property
     def message(self) -> Any:
@@ -117,7 +117,7 @@ class ChatReply:
             pass
         return self.so_far
 
-    def parts(self) -> ChatParts:
+    def parts(self) -> AsyncChatParts:
         """Everything that the reply consists of, in order and from its beginning.
 
         Example::
@@ -129,7 +129,7 @@ class ChatReply:
                     case ChatToolCall(name, inputs=inputs):
                         print(f"[{name}: {inputs}]")
         """
-        return ChatParts(self._talk, self._question)
+        return AsyncChatParts(self._talk, self._question)
 
 
 async def part_of(talk: Talk, question: Question, index: int) -> ChatPart | None:
@@ -144,8 +144,8 @@ async def part_of(talk: Talk, question: Question, index: int) -> ChatPart | None
         await talk.advance(question)
 
 
-class ChatParts:
-    """The parts of a reply; see :meth:`ChatReply.parts`."""
+class AsyncChatParts:
+    """The parts of a reply; see :meth:`AsyncChatReply.parts`."""
 
     def __init__(self, talk: Talk, question: Question) -> None:
         self._talk = talk
@@ -278,7 +278,7 @@ class ChatSession:
         """Whether the run is known to be over, so that nothing can be asked any more."""
         return self._talk.transcript.ended_as is not None
 
-    def last(self) -> ChatReply:
+    def last(self) -> AsyncChatReply:
         """The reply to the newest question, from its beginning; it may be one that is still being given.
 
         Raises ``RuntimeError`` when nothing was asked yet.
@@ -293,11 +293,11 @@ class ChatSession:
         turn = seen.own or (seen.turns[-1] if seen.turns else None)
         if turn is None:
             raise RuntimeError("nothing was asked in this conversation yet")
-        return ChatReply(self._talk, Question(turn.message, turn=turn))
+        return AsyncChatReply(self._talk, Question(turn.message, turn=turn))
 
     # -- talking ----------------------------------------------------------------------------------------------
 
-    def ask(self, message: Any, *, timeout: float | None = None) -> ChatReply:
+    def ask(self, message: Any, *, timeout: float | None = None) -> AsyncChatReply:
         """Ask something.  It is sent when the reply is first waited for, which is iterated over or awaited.
 
         When the run is still at the reply to an earlier question, the end of that is waited for first.  When somebody
@@ -320,7 +320,7 @@ class ChatSession:
             encode(message)
         except ValueError as error:
             raise RequestValidationError("message", str(error)) from None
-        return ChatReply(self._talk, Question(message, timeout=checked_wait(timeout)))
+        return AsyncChatReply(self._talk, Question(message, timeout=checked_wait(timeout)))
 
     async def open(self) -> Self:
         """Start the run and wait until it asks for the first question; or read what there is of a run.

@@ -419,4 +419,4 @@ async def test_what_cannot_be_a_session_is_refused(client: AsyncOpenwopClient) -
         _ = chat.run
     with pytest.raises(RuntimeError, match="nothing was asked"):
         chat.last()
-    assert (repr(chat), repr(chat.ask("secret"))) == ("ChatSession('talk')", "ChatReply(not complete)")
+    assert (repr(chat), repr(chat.ask("secret"))) == ("ChatSession('talk')", "AsyncChatReply(not complete)")

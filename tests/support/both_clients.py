@@ -24,6 +24,11 @@ NAMES = {"aclose": "close", "__aenter__": "__enter__", "__aexit__": "__exit__"} 
 """How the special methods of an async class are called in its twin."""
 
 
+def async_name(twin: str) -> str:
+    """The name of the async class that a blocking class is the twin of."""
+    return twin.removeprefix("Blocking") if twin.startswith("Blocking") else f"Async{twin}"
+
+
 @cache
 def twins() -> dict[type, type]:
     """Every generated class of the client, and the async class that it is the twin of."""
@@ -32,7 +37,7 @@ def twins() -> dict[type, type]:
     for path in sorted((root / "sync").rglob("[a-z]*.py")):
         module = importlib.import_module(".".join(["openwop", *path.relative_to(root).with_suffix("").parts]))
         for name in module.__all__:
-            native = getattr(module, f"Async{name}")
+            native = getattr(module, async_name(name))
             found[getattr(module, name)] = native
     return found
 

@@ -89,7 +89,7 @@ class OpenwopClient(SelfClosingClient[AsyncOpenwopClient]):
         self._open(partial(AsyncOpenwopClient, base_url, api_key, timeout))
 
     def __repr__(self) -> str:
-        return repr(self._async).replace("Async", "", 1)
+        return repr(self._async).replace("AsyncOpenwopClient", "OpenwopClient", 1)
 
     def discovery_capabilities(self) -> Capabilities:
         """What the host is and offers.  No key is sent."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from openwop.downloads import AsyncDownload
     from openwop.middleware import BlockingMiddleware, Middleware
 
-__all__ = ["BlockingClient", "Pieces", "all_in_worker_threads", "entered", "token_source"]
+__all__ = ["BlockingClient", "Pieces", "all_in_worker_threads", "client_parts", "entered", "token_source"]
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -95,6 +95,17 @@ class BlockingClient(Generic[ClientT]):
                 self._portal.call(_close, self._async, self._owned)
         finally:
             self._portal.close()
+
+
+def client_parts(client: BlockingClient[ClientT]) -> tuple[Portal, ClientT]:
+    """What an object that a caller makes from a client works through."""
+    given: Any = client
+    if not isinstance(given, BlockingClient):
+        raise ConfigurationError(
+            f"client: must be a blocking client, not {type(given).__name__}; an AsyncOpenwopClient goes with the class "
+            "of the same name without `Blocking`"
+        )
+    return client._portal, client._async
 
 
 async def _close(native: _Closable, owned: httpx.AsyncClient | None) -> None:

@@ -211,7 +211,7 @@ class OpenwopClient(BlockingClient[AsyncOpenwopClient]):
         )
 
     def __repr__(self) -> str:
-        return repr(self._async).replace("Async", "", 1)
+        return repr(self._async).replace("AsyncOpenwopClient", "OpenwopClient", 1)
 
     @property
     def base_url(self) -> str:

@@ -34,7 +34,7 @@ class FanOut:
         self._items = portal.iterate(native, ahead=1)
 
     def __repr__(self) -> str:
-        return repr(self._async).replace("Async", "", 1)
+        return repr(self._async).replace("AsyncFanOut", "FanOut", 1)
 
     @property
     def progress(self) -> FanOutProgress:

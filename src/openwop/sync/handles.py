@@ -43,7 +43,7 @@ class Run:
         self._async = native
 
     def __repr__(self) -> str:
-        return repr(self._async).replace("Async", "", 1)
+        return repr(self._async).replace("AsyncRun", "Run", 1)
 
     @property
     def id(self) -> str:
