@@ -22,6 +22,7 @@ FILE = SRC.parent / "tests" / "contract" / "public_api.txt"
 
 MODULES = (
     "openwop",
+    "openwop.chat",
     "openwop.compat",
     "openwop.devhost",
     "openwop.devhost.scenario",
@@ -32,6 +33,7 @@ MODULES = (
     "openwop.models",
     "openwop.models.payloads",
     "openwop.pagination",
+    "openwop.sync.chat",
     "openwop.sync.pagination",
     "openwop.testing",
     "openwop.webhooks",

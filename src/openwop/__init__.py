@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from openwop.models.workflows import WorkflowDefinition
     from openwop.response import ApiResponse
     from openwop.streaming.stream import AsyncEventStream
+    from openwop.sync.chat import BlockingChatSession
     from openwop.sync.client import OpenwopClient
     from openwop.sync.downloads import Download
     from openwop.sync.fanout import FanOut
@@ -77,6 +78,7 @@ _HOMES: dict[str, str] = {
     "AsyncEventStream": "openwop.streaming.stream",
     "AsyncFanOut": "openwop.fanout",
     "AsyncRun": "openwop.handles",
+    "BlockingChatSession": "openwop.sync.chat",
     "OpenwopClient": "openwop.sync.client",
     "Download": "openwop.sync.downloads",
     "EventStream": "openwop.sync.streams",
@@ -143,6 +145,7 @@ __all__ = [
     "AsyncOpenwopClient",
     "AsyncRun",
     "AuthenticationError",
+    "BlockingChatSession",
     "CapabilityNotSupportedError",
     "ChatSession",
     "ConfigurationError",

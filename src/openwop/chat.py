@@ -55,7 +55,7 @@ class AsyncChatReply:
         RunFailedError, RunCancelledError: the run ended in the middle of the reply, after what there is of it.
         RunWaitTimeoutError: the reply was not complete in time; it may be gone on with.
         StreamLostError: the run could not be followed any longer; it may be tried again.
-        RuntimeError: two tasks wait for the session at the same time, or the conversation is over.
+        RuntimeError: somebody else waits for the session at the same time, or the conversation is over.
 
     Example::
 
@@ -181,7 +181,7 @@ class ChatSession:
         inputs: of the run that is started, as are the further ones in :meth:`AsyncOpenwopClient.start`:
             ``configurable``, ``tags``, ``metadata``, ``tenant_id``, ``scope_id``.
         first_message_input: the name of the input that the first question goes to.
-        on_interrupt: an async callable that answers what else the run asks in the middle of a reply, as in
+        on_interrupt: an async callable that is given what else the run asks in the middle of a reply, as in
             :meth:`AsyncRun.result`.  Without it a reply that waits for an approval raises and says so.
         cancel_on_exit: cancel the run when the session is closed.
 

@@ -14,7 +14,6 @@ from support.fault_server import (
     FaultServer,
     Request,
     Script,
-    Stall,
     error_response,
     event_doc,
     frame,
@@ -163,7 +162,7 @@ class ScriptedChat:
         if self.before_streams:
             return self.before_streams.pop(0)
         after = int(request.headers.get("last-event-id", "-1"))
-        return sse_response(*self.frames(modes, after), Stall(), end=False)
+        return sse_response(*self.frames(modes, after))  # it is cut off there, and the client comes again
 
     def frames(self, modes: list[str], after: int) -> list[bytes]:
         """What a stream shows behind ``after``."""
