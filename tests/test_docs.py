@@ -131,6 +131,13 @@ OUTPUTS = {
         r"0 run\.started\n(?:\d+ [\w.-]+\n)+completed\nwith a callback: completed\nwent on behind 0 with 1\n"
         r"20 runs finished\n\{'completed'\}\n"
     ),
+    "chat.py": (
+        r"Hello\. What is your message\?\nyou: Hello there\.\nYou said: Hello there\.\n"
+        r"you: How is the weather\?\n\[weather … sunny\]\nYou said: How is the weather\?\nThe weather is sunny\.\n"
+        r"you: bye\nGoodbye\.\nthe run was \S+\nYou said: Hello\.\nYou said: And again\.\n"
+        r"1 user Hello\.\n1 assistant You said: Hello\.\n2 user And again\.\n2 assistant You said: And again\.\n"
+        r"You said: And again\.\nYou said: Hello\.\nYou said: Hello\.\n"
+    ),
     "quickstart.py": r"0 run\.started\n(?:\d+ [\w.-]+\n)+completed\n",
     "approval.py": r"\S+ asks for approval\nwith a callback: completed\nby hand: completed\n",
     "stream_text.py": r"Nothing was lost\.\n",
