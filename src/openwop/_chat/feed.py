@@ -57,6 +57,11 @@ class Feed:
 
         Raises :class:`StreamLostError` and what else a stream and a poll raise; may be called again then.
         """
+        await self._step()
+        if self._transcript.unnamed:
+            await self.catch_up()  # what names it may be behind it
+
+    async def _step(self) -> None:
         if self._by_log or not self._modes:
             await self._read_page()
             return
