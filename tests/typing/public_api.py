@@ -17,6 +17,7 @@ from openwop import (
     AsyncFanOut,
     AsyncOpenwopClient,
     AsyncRun,
+    ChatSession,
     DocumentProblem,
     DocumentValidationError,
     EventPage,
@@ -35,6 +36,7 @@ from openwop import (
     models,
 )
 from openwop.audit import CheckpointCheck, broken_links, merkle_root, verify_checkpoints
+from openwop.chat import ChatMessage, ChatText, ChatToolCall
 from openwop.devhost import DevHost, VirtualClock
 from openwop.fanout import FanOutProgress
 from openwop.models import (
@@ -409,3 +411,22 @@ async def many_runs(client: AsyncOpenwopClient) -> None:
     await outcomes.aclose()
     client.fan_out([RunSpec("w")], strategy="webhook")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     client.fan_out(["w"])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+
+
+async def a_chat_is_iterated_over(client: AsyncOpenwopClient) -> None:
+    async with ChatSession(client, "chat") as chat:
+        assert_type(await chat.open(), ChatSession)
+        async for token in chat.ask("hi", timeout=5):
+            assert_type(token, str)
+        assert_type(await chat.ask({"any": "json"}).text(), str)
+        async for part in chat.last().parts():
+            match part:
+                case ChatText(text):
+                    assert_type(text, str)
+                case ChatToolCall(name, inputs=inputs):
+                    assert_type((name, inputs), tuple[str, Any])
+                case _:
+                    pass
+        assert_type(chat.history, list[ChatMessage])
+        assert_type(chat.run, AsyncRun)
+    ChatSession(client, run_id="run-1")

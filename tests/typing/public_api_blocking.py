@@ -11,6 +11,7 @@ import httpx
 
 from openwop import (
     ApiResponse,
+    BlockingChatSession,
     Download,
     EventPage,
     EventStream,
@@ -28,6 +29,7 @@ from openwop import (
     models,
 )
 from openwop.audit import CheckpointCheck, broken_links, merkle_root, verify_checkpoints
+from openwop.chat import ChatMessage, ChatPart
 from openwop.fanout import FanOutProgress
 from openwop.middleware import ApiRequest, AttemptResponse, BlockingCallNext
 from openwop.models import (
@@ -304,3 +306,15 @@ def many_runs_have_outcomes(client: OpenwopClient, specs: Iterator[RunSpec]) -> 
         for outcome in outcomes:
             assert_type(outcome, RunOutcome)
         assert_type(outcomes.progress, FanOutProgress)
+
+
+def a_chat_is_iterated_over(client: OpenwopClient) -> None:
+    with BlockingChatSession(client, "chat", on_interrupt=decide) as chat:
+        assert_type(chat.open(), BlockingChatSession)
+        for token in chat.ask("hi", timeout=5):
+            assert_type(token, str)
+        assert_type(chat.ask({"any": "json"}).text(), str)
+        for part in chat.last().parts():
+            assert_type(part, ChatPart)
+        assert_type(chat.history, list[ChatMessage])
+        assert_type(chat.run, Run)

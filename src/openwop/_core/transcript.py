@@ -164,10 +164,10 @@ class Transcript:
     def adopt(self) -> None:
         """What was last asked and replied is the question that was sent: the log only tells it in other words."""
         own, told = self.own, self.turns[-1]
-        if own is not None:
-            own.number, own.parts, own.over = told.number, told.parts, True
-            self.turns[-1] = own
-            self.own = None
+        assert own is not None  # else nothing is overtaken
+        own.number, own.parts, own.over = told.number, told.parts, True
+        self.turns[-1] = own
+        self.own = None
 
     def _begin_own(self) -> None:
         if self.own is not None:

@@ -16,7 +16,7 @@ from openwop.sync._portal import Portal, in_worker_thread
 from openwop.sync.client import OpenwopClient
 from openwop.sync.handles import Run
 
-__all__ = ["ChatParts", "ChatReply", "BlockingChatSession"]
+__all__ = ["BlockingChatSession", "ChatParts", "ChatReply"]
 
 
 class ChatParts:
