@@ -21,6 +21,9 @@ from openwop.chat import ChatText, ChatToolCall
 from support.chats import ScriptedChat
 from support.fault_server import Close, FaultServer, Stall, error_response, frame, json_response, sse_response
 
+LOST = (Raw(b"HTTP/1.1 200 OK\r\n"), Close())
+"""An answer that got no further: nothing is told, and nothing proves that the request did not arrive."""
+
 pytestmark = pytest.mark.anyio
 
 WORDS = ["ha ", "ha ", "ho ", "ha ", "ha "]
@@ -189,7 +192,7 @@ async def test_a_question_whose_answer_was_lost_is_not_asked_twice_without_idemp
     host = ScriptedChat(server, REPLIES)
     async with ChatSession(client, "w") as chat:
         await chat.open()
-        host.before_answers = [(Close(),), error_response(409, "interrupt_already_resolved")]
+        host.before_answers = [LOST, error_response(409, "interrupt_already_resolved")]
         reply = chat.ask("laugh")
         with pytest.raises(ConnectionFailedError):
             await reply.text()
@@ -206,7 +209,7 @@ async def test_a_question_that_may_have_arrived_is_in_the_history_before_the_nex
     host = ScriptedChat(server, REPLIES)
     async with ChatSession(client, "w") as chat:
         await chat.open()
-        host.before_answers = [(Close(),)]
+        host.before_answers = [LOST]
         lost = chat.ask("laugh")
         with pytest.raises(ConnectionFailedError):
             await lost.text()

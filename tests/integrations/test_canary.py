@@ -6,6 +6,7 @@ and the hosts echo all that they were sent.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
@@ -284,7 +285,8 @@ async def test_a_token_server_that_says_back_what_it_was_told_makes_nothing_leak
                 with anyio.fail_after(30):
                     await life.trying(lambda c=client: c.runs.get("run-1"))  # type: ignore[misc]
             sent = "".join(f"{r.header_list} {r.body!r}" for r in (*server.requests, *token_server.requests))
-            assert "client secret" in life.canaries.found_in(sent)
+            as_sent = secret if auth == "post" else base64.b64encode(f"svc:{secret}".encode()).decode()
+            assert as_sent in sent
             assert ("access token" in life.canaries.found_in(sent)) == (given is granted)
     assert life.errors == 6
     instrument(AsyncOpenwopClient("http://h.example", life.key), **life.told.providers)

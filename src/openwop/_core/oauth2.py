@@ -125,7 +125,7 @@ def read_token(
     if not is_token(token):
         raise unusable(status, "without an access_token that can be sent")
     if kind is not None and str(kind).lower() != "bearer":
-        shown = _shown(str(kind), request)
+        shown = _shown(str(kind).replace(token, REDACTED), request)
         raise unusable(status, f"with a token_type of {shown!r}, and hosts take bearer tokens only")
     return token, _lifetime(answer.get("expires_in"))
 
