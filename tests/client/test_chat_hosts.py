@@ -19,7 +19,16 @@ from openwop import (
 )
 from openwop.chat import ChatText, ChatToolCall
 from support.chats import ScriptedChat
-from support.fault_server import Close, FaultServer, Stall, error_response, frame, json_response, sse_response
+from support.fault_server import (
+    Close,
+    FaultServer,
+    Raw,
+    Stall,
+    error_response,
+    frame,
+    json_response,
+    sse_response,
+)
 
 LOST = (Raw(b"HTTP/1.1 200 OK\r\n"), Close())
 """An answer that got no further: nothing is told, and nothing proves that the request did not arrive."""
