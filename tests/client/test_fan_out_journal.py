@@ -75,6 +75,15 @@ async def collect(outcomes: AsyncFanOut, found: list[RunOutcome] | None = None) 
     return sorted(found, key=lambda outcome: outcome.index)
 
 
+async def timed_out(client: AsyncOpenwopClient, path: Path) -> RunOutcome:
+    """The outcome of a run that was started and is not over yet, however slow the machine is."""
+    while True:
+        (outcome,) = await collect(client.fan_out(specs(1, "open"), journal=path, timeout=0.2))
+        assert isinstance(outcome.error, RunWaitTimeoutError)
+        if outcome.run_id is not None:
+            return outcome
+
+
 def rows(path: Path) -> dict[str, tuple[Any, ...]]:
     """What the file has, by place: key, refused, run and status."""
     connection = sqlite3.connect(path)
@@ -240,27 +249,26 @@ async def test_errors_that_are_no_end_of_a_run_are_not_kept(
     client: AsyncOpenwopClient, host: ScriptedRuns, path: Path
 ) -> None:
     """We chose it: a run that was not followed to its end is followed again, also after a time-out."""
-    (late,) = await collect(client.fan_out(specs(1, "open"), journal=path, timeout=0.3))
-    assert isinstance(late.error, RunWaitTimeoutError)
+    late = await timed_out(client, path)
     assert late.run_id is not None
     host.runs[late.run_id] = "completed"
     (again,) = await collect(client.fan_out(specs(1, "open"), journal=path))
     assert again.ok
     assert again.run_id == late.run_id
-    assert len(host.started) == 1
+    assert len(host.runs) == 1
 
 
 async def test_a_run_that_the_host_has_lost_is_not_started_a_second_time(
     client: AsyncOpenwopClient, host: ScriptedRuns, server: FaultServer, path: Path
 ) -> None:
     """We chose it: that it is gone does not mean that it did nothing."""
-    await collect(client.fan_out(specs(1, "open"), journal=path, timeout=0.2))
+    await timed_out(client, path)
     server.on("GET", "/v1/runs/{id}/events", error_response(404, "run_not_found", "gone"))
     server.on("GET", "/v1/runs/{id}", error_response(404, "run_not_found", "gone"))
     for _ in range(2):
         (outcome,) = await collect(client.fan_out(specs(1, "open"), journal=path))
         assert isinstance(outcome.error, NotFoundError)
-    assert len(host.started) == 1
+    assert len(host.runs) == 1
 
 
 async def test_specs_are_found_by_their_key_wherever_they_stand(
@@ -458,6 +466,28 @@ async def test_an_outcome_that_cannot_be_read_starts_nothing(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DELETE FROM journal", "UPDATE journal SET fan_outs = 'x'", "UPDATE journal SET fan_outs = 9223372036854775807",
+        "DROP TABLE specs", "UPDATE specs SET keyed_at = 'x', run_id = NULL, snapshot = NULL",
+        "UPDATE specs SET run_id = x'00', snapshot = NULL", "UPDATE specs SET snapshot = x'00ff'",
+        "UPDATE specs SET run_id = CAST(x'ff' AS TEXT)",
+    ],
+)  # fmt: skip
+async def test_a_journal_with_what_no_fan_out_writes_ends_it_with_an_error(
+    client: AsyncOpenwopClient, host: ScriptedRuns, path: Path, damage: str
+) -> None:
+    """We chose it: whatever the file holds, nothing hangs, and nothing is started anew."""
+    await collect(client.fan_out(specs(2), journal=path))
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute(damage)
+    connection.close()
+    with pytest.raises(ConfigurationError, match=r"^journal: "):
+        await collect(client.fan_out(specs(2), journal=path))
+    assert len(host.started) == 2
+
+
 async def test_nobody_else_can_read_it_at_any_time(
     client: AsyncOpenwopClient, host: ScriptedRuns, server: FaultServer, path: Path
 ) -> None:
@@ -493,7 +523,7 @@ async def test_no_folder_is_made_for_it(
     assert server.requests == ()
 
 
-@pytest.mark.parametrize("journal", ["", b"bytes", 7, "a\0b", True])
+@pytest.mark.parametrize("journal", ["", b"bytes", 7, "a\0b", "a\ud800", True])
 async def test_what_is_no_path_is_refused_at_once(client: AsyncOpenwopClient, journal: Any) -> None:
     """We chose it: before anything is started, as with every other argument."""
     with pytest.raises(RequestValidationError) as caught:
@@ -626,6 +656,22 @@ async def test_a_key_of_yesterday_evening_is_good_this_morning(
     assert outcome.ok
 
 
+async def test_a_key_from_a_time_to_come_says_nothing_of_its_age(
+    client: AsyncOpenwopClient, host: ScriptedRuns, path: Path
+) -> None:
+    """We chose it: the clock was wrong, then or now, so the host may have forgotten it; a little is what clocks do."""
+    await make_old(client, host, path, -1)
+    (outcome,) = await collect(client.fan_out(specs(1), journal=path))
+    assert isinstance(outcome.error, StartUnknownError)
+    assert "clock" in str(outcome.error)
+    assert host.runs == {}
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("UPDATE specs SET keyed_at = keyed_at - 3600 + 60")
+    connection.close()
+    (outcome,) = await collect(client.fan_out(specs(1), journal=path))
+    assert outcome.ok
+
+
 @pytest.mark.parametrize(
     ("told", "hours", "fine"), [(7 * 86400, 50, True), (3600, 2, False), ("long", 20, True)]
 )
@@ -650,11 +696,11 @@ async def test_old_specs_whose_run_is_known_are_followed_all_the_same(
     client: AsyncOpenwopClient, host: ScriptedRuns, path: Path
 ) -> None:
     """We chose it: only a start needs the host's memory of keys."""
-    (late,) = await collect(client.fan_out(specs(1, "open"), journal=path, timeout=0.2))
-    assert late.run_id is not None
+    late = await timed_out(client, path)
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("UPDATE specs SET keyed_at = 0")
     connection.close()
+    assert late.run_id is not None
     host.runs[late.run_id] = "completed"
     (outcome,) = await collect(client.fan_out(specs(1, "open"), journal=path))
     assert outcome.ok
