@@ -36,6 +36,7 @@ from openwop import (
 )
 from openwop._core.journal import digest_of
 from openwop._fanout import journal_file
+from openwop._fanout.journal import Journal
 from openwop._fanout.journal_file import JournalFile
 from support.clients import MakeClient, serve_discovery
 from support.fault_server import FaultServer, Reset, WaitFor, error_response
@@ -579,6 +580,33 @@ async def test_leaving_at_any_moment_leaves_nothing_open(
     host.hold.set()
     assert len(await collect(client.fan_out(specs(3), journal=path))) == 3
     assert len(host.runs) == 3
+
+
+async def test_what_could_not_be_written_is_not_taken_for_written(
+    client: AsyncOpenwopClient, host: ScriptedRuns, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """We chose it: even if the task that writes ends in a way that nobody foresaw."""
+
+    async def lost(*_: Any) -> None:
+        raise LookupError
+
+    journal = Journal(path, client)
+    believed: list[JournalFile] = []
+
+    async def write() -> None:
+        with anyio.fail_after(20):
+            async with journal:
+                with monkeypatch.context() as patch:
+                    patch.setattr("openwop._fanout.journal.in_thread", lost)
+                    await journal.done(believed.append)
+                believed.append(journal._file)
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await write()
+    assert caught.group_contains(LookupError)
+    assert believed == []
+    with pytest.raises(ConfigurationError, match="ended from outside"):
+        await journal.done(believed.append)
 
 
 async def test_threads_that_are_all_taken_do_not_hold_it_up(

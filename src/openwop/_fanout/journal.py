@@ -81,6 +81,9 @@ class Journal:
                 await in_thread(partial(self._file.commit, works), self._thread)
             except ConfigurationError as error:
                 self._failure = error
+            except BaseException:  # whoever waits must not take it for written
+                self._failure = ConfigurationError("journal: the task that writes it was ended from outside")
+                raise
             finally:
                 written.set()
 
