@@ -36,6 +36,7 @@ from openwop import (
 )
 from openwop._core.journal import digest_of
 from openwop._fanout import journal_file
+from openwop._fanout.journal import Journal
 from openwop._fanout.journal_file import JournalFile
 from support.clients import MakeClient, serve_discovery
 from support.fault_server import FaultServer, Reset, WaitFor, error_response
@@ -73,6 +74,15 @@ async def collect(outcomes: AsyncFanOut, found: list[RunOutcome] | None = None) 
             async for outcome in outcomes:
                 found.append(outcome)
     return sorted(found, key=lambda outcome: outcome.index)
+
+
+async def timed_out(client: AsyncOpenwopClient, path: Path) -> RunOutcome:
+    """The outcome of a run that was started and is not over yet, however slow the machine is."""
+    while True:
+        (outcome,) = await collect(client.fan_out(specs(1, "open"), journal=path, timeout=0.2))
+        assert isinstance(outcome.error, RunWaitTimeoutError)
+        if outcome.run_id is not None:
+            return outcome
 
 
 def rows(path: Path) -> dict[str, tuple[Any, ...]]:
@@ -240,27 +250,26 @@ async def test_errors_that_are_no_end_of_a_run_are_not_kept(
     client: AsyncOpenwopClient, host: ScriptedRuns, path: Path
 ) -> None:
     """We chose it: a run that was not followed to its end is followed again, also after a time-out."""
-    (late,) = await collect(client.fan_out(specs(1, "open"), journal=path, timeout=0.3))
-    assert isinstance(late.error, RunWaitTimeoutError)
+    late = await timed_out(client, path)
     assert late.run_id is not None
     host.runs[late.run_id] = "completed"
     (again,) = await collect(client.fan_out(specs(1, "open"), journal=path))
     assert again.ok
     assert again.run_id == late.run_id
-    assert len(host.started) == 1
+    assert len(host.runs) == 1
 
 
 async def test_a_run_that_the_host_has_lost_is_not_started_a_second_time(
     client: AsyncOpenwopClient, host: ScriptedRuns, server: FaultServer, path: Path
 ) -> None:
     """We chose it: that it is gone does not mean that it did nothing."""
-    await collect(client.fan_out(specs(1, "open"), journal=path, timeout=0.2))
+    await timed_out(client, path)
     server.on("GET", "/v1/runs/{id}/events", error_response(404, "run_not_found", "gone"))
     server.on("GET", "/v1/runs/{id}", error_response(404, "run_not_found", "gone"))
     for _ in range(2):
         (outcome,) = await collect(client.fan_out(specs(1, "open"), journal=path))
         assert isinstance(outcome.error, NotFoundError)
-    assert len(host.started) == 1
+    assert len(host.runs) == 1
 
 
 async def test_specs_are_found_by_their_key_wherever_they_stand(
@@ -458,6 +467,28 @@ async def test_an_outcome_that_cannot_be_read_starts_nothing(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DELETE FROM journal", "UPDATE journal SET fan_outs = 'x'", "UPDATE journal SET fan_outs = 9223372036854775807",
+        "DROP TABLE specs", "UPDATE specs SET keyed_at = 'x', run_id = NULL, snapshot = NULL",
+        "UPDATE specs SET run_id = x'00', snapshot = NULL", "UPDATE specs SET snapshot = x'00ff'",
+        "UPDATE specs SET run_id = CAST(x'ff' AS TEXT)",
+    ],
+)  # fmt: skip
+async def test_a_journal_with_what_no_fan_out_writes_ends_it_with_an_error(
+    client: AsyncOpenwopClient, host: ScriptedRuns, path: Path, damage: str
+) -> None:
+    """We chose it: whatever the file holds, nothing hangs, and nothing is started anew."""
+    await collect(client.fan_out(specs(2), journal=path))
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute(damage)
+    connection.close()
+    with pytest.raises(ConfigurationError, match=r"^journal: "):
+        await collect(client.fan_out(specs(2), journal=path))
+    assert len(host.started) == 2
+
+
 async def test_nobody_else_can_read_it_at_any_time(
     client: AsyncOpenwopClient, host: ScriptedRuns, server: FaultServer, path: Path
 ) -> None:
@@ -493,7 +524,7 @@ async def test_no_folder_is_made_for_it(
     assert server.requests == ()
 
 
-@pytest.mark.parametrize("journal", ["", b"bytes", 7, "a\0b", True])
+@pytest.mark.parametrize("journal", ["", b"bytes", 7, "a\0b", "a\ud800", True])
 async def test_what_is_no_path_is_refused_at_once(client: AsyncOpenwopClient, journal: Any) -> None:
     """We chose it: before anything is started, as with every other argument."""
     with pytest.raises(RequestValidationError) as caught:
@@ -549,6 +580,33 @@ async def test_leaving_at_any_moment_leaves_nothing_open(
     host.hold.set()
     assert len(await collect(client.fan_out(specs(3), journal=path))) == 3
     assert len(host.runs) == 3
+
+
+async def test_what_could_not_be_written_is_not_taken_for_written(
+    client: AsyncOpenwopClient, host: ScriptedRuns, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """We chose it: even if the task that writes ends in a way that nobody foresaw."""
+
+    async def lost(*_: Any) -> None:
+        raise LookupError
+
+    journal = Journal(path, client)
+    believed: list[JournalFile] = []
+
+    async def write() -> None:
+        with anyio.fail_after(20):
+            async with journal:
+                with monkeypatch.context() as patch:
+                    patch.setattr("openwop._fanout.journal.in_thread", lost)
+                    await journal.done(believed.append)
+                believed.append(journal._file)
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await write()
+    assert caught.group_contains(LookupError)
+    assert believed == []
+    with pytest.raises(ConfigurationError, match="ended from outside"):
+        await journal.done(believed.append)
 
 
 async def test_threads_that_are_all_taken_do_not_hold_it_up(
@@ -626,6 +684,22 @@ async def test_a_key_of_yesterday_evening_is_good_this_morning(
     assert outcome.ok
 
 
+async def test_a_key_from_a_time_to_come_says_nothing_of_its_age(
+    client: AsyncOpenwopClient, host: ScriptedRuns, path: Path
+) -> None:
+    """We chose it: the clock was wrong, then or now, so the host may have forgotten it; a little is what clocks do."""
+    await make_old(client, host, path, -1)
+    (outcome,) = await collect(client.fan_out(specs(1), journal=path))
+    assert isinstance(outcome.error, StartUnknownError)
+    assert "clock" in str(outcome.error)
+    assert host.runs == {}
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("UPDATE specs SET keyed_at = keyed_at - 3600 + 60")
+    connection.close()
+    (outcome,) = await collect(client.fan_out(specs(1), journal=path))
+    assert outcome.ok
+
+
 @pytest.mark.parametrize(
     ("told", "hours", "fine"), [(7 * 86400, 50, True), (3600, 2, False), ("long", 20, True)]
 )
@@ -650,11 +724,11 @@ async def test_old_specs_whose_run_is_known_are_followed_all_the_same(
     client: AsyncOpenwopClient, host: ScriptedRuns, path: Path
 ) -> None:
     """We chose it: only a start needs the host's memory of keys."""
-    (late,) = await collect(client.fan_out(specs(1, "open"), journal=path, timeout=0.2))
-    assert late.run_id is not None
+    late = await timed_out(client, path)
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("UPDATE specs SET keyed_at = 0")
     connection.close()
+    assert late.run_id is not None
     host.runs[late.run_id] = "completed"
     (outcome,) = await collect(client.fan_out(specs(1, "open"), journal=path))
     assert outcome.ok

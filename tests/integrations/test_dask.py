@@ -21,6 +21,7 @@ from openwop import (
     ConfigurationError,
     InvalidRequestError,
     OpenwopClient,
+    OpenwopError,
     RequestValidationError,
     RunFailedError,
     RunOutcome,
@@ -385,11 +386,22 @@ class Stubborn(Exception):
         super().__init__(one)
 
 
+class StubbornKind(OpenwopError):
+    def __init__(self, one: str, two: str) -> None:
+        super().__init__(one)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return StubbornKind, (str(self),)
+
+
 def test_an_error_of_a_handler_that_cannot_travel_is_described() -> None:
     """We chose it: one outcome whose error cannot be pickled does not cost a partition."""
     lost = _portable(Stubborn("why", "because"))
     assert type(lost) is RuntimeError
     assert str(lost) == "Stubborn: why"
+    assert type(_portable(StubbornKind("why", "because"))) is RuntimeError, (
+        "a kind of ours that somebody else made"
+    )
     assert type(_portable(ValueError("why"))) is ValueError
     assert _portable(None) is None
 

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Entry", "Journal", "checked_path"]
 
+_CLOCKS_DIFFER_S = 300.0
+"""By how much a clock may be corrected without anybody having to think of it."""
+
 
 class Journal:
     """Open while it is entered.  What many specs have to write at the same time goes to the disk in one transaction."""
@@ -78,6 +81,9 @@ class Journal:
                 await in_thread(partial(self._file.commit, works), self._thread)
             except ConfigurationError as error:
                 self._failure = error
+            except BaseException:  # whoever waits must not take it for written
+                self._failure = ConfigurationError("journal: the task that writes it was ended from outside")
+                raise
             finally:
                 written.set()
 
@@ -147,7 +153,14 @@ class Journal:
         session = self._client._session
         await session.ready()
         limit = remembered_for_s(session.shared.capabilities)
-        age = max(0.0, time.time() - keyed_at)
+        age = time.time() - keyed_at
+        if age < -_CLOCKS_DIFFER_S:
+            raise StartUnknownError(
+                f"whether a run was started cannot be known: the clock was set back, and stands {-age / 3600:.1f} h "
+                "before that start, so the host may have forgotten its idempotency key; set the clock right, or look "
+                "for the run at the host, and give the spec another key to start it anew",
+                idempotency_key=key,
+            )
         # A call may take its whole time, and the last attempt counts.
         if age + session.config.total_timeout >= limit:
             raise StartUnknownError(
@@ -225,6 +238,15 @@ def checked_path(journal: str | os.PathLike[str]) -> Path:
     path: object = None
     if isinstance(given, str | os.PathLike):
         path = os.fspath(cast("os.PathLike[Any]", given))
-    if not isinstance(path, str) or not path or "\0" in path:
+    if not isinstance(path, str) or not path or "\0" in path or not _is_name(path):
         raise RequestValidationError("journal", f"must be the path of a file, not {journal!r}")
     return Path(path).absolute()
+
+
+def _is_name(path: str) -> bool:
+    """Whether the system can have a file of that name."""
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -35,6 +35,7 @@ CREATE TABLE specs (
 );
 """
 _COLUMNS = "digest, idempotency_key, keyed_at, taken_by, refused, run_id, snapshot"
+_KINDS = (bytes, str, float, int, int, str | None, str | None)
 
 
 class JournalInUseError(ConfigurationError):
@@ -70,7 +71,9 @@ class JournalFile:
                     self.path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
                 )
                 self._set_up(connection, base_url)
-            except sqlite3.Error as error:
+            except ConfigurationError:
+                raise
+            except Exception as error:
                 raise self._explained(error, "cannot be used") from error
             else:
                 self._connection, connection = connection, None
@@ -93,9 +96,9 @@ class JournalFile:
                 f"{FORMAT}); go on with that version, or begin another journal"
             )
         if self.path.stat().st_size <= _CHECKED_BYTES:
-            found: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-            if found != "ok":
-                raise ConfigurationError(f"journal: {self.path} is damaged: {found}")
+            state: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if state != "ok":
+                raise ConfigurationError(f"journal: {self.path} is damaged: {state}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")  # a key is on the disk before its run is asked for
         connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
@@ -106,7 +109,10 @@ class JournalFile:
             for statement in filter(str.strip, _SCHEMA.split(";")):
                 connection.execute(statement)
             connection.execute("INSERT INTO journal VALUES (?, 0)", (base_url,))
-        host, fan_outs = connection.execute("SELECT base_url, fan_outs FROM journal").fetchone()
+        found = connection.execute("SELECT base_url, fan_outs FROM journal").fetchone()
+        if found is None or not isinstance(found[1], int):
+            raise sqlite3.DatabaseError("nothing says which host it is of")
+        host, fan_outs = found
         if host != base_url:
             raise ConfigurationError(
                 f"journal: {self.path} is of runs at {host}, and this client's host is {base_url}"
@@ -131,7 +137,7 @@ class JournalFile:
             for work in works:
                 work(self)
             self._connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except Exception as error:
             failure = self._explained(error, "cannot be written")
             self._failure = str(failure)
             raise failure from error
@@ -159,6 +165,9 @@ class JournalFile:
         row = self._execute(f"SELECT {_COLUMNS} FROM specs WHERE place = ?", place).fetchone()
         if row is None:
             return None
+        # SQLite keeps whatever it is given, in any column.
+        if not all(isinstance(value, kind) for value, kind in zip(row, _KINDS, strict=True)):
+            raise sqlite3.DatabaseError(f"what it has of {place!r} is nothing that a fan-out wrote")
         return Record(row[0], row[1], row[2], row[3], bool(row[4]), row[5], row[6])
 
     def put(self, place: str, record: Record) -> None:
@@ -189,10 +198,10 @@ class JournalFile:
         assert self._connection is not None  # works are done while it is open
         return self._connection.execute(sql, values)
 
-    def _explained(self, error: sqlite3.Error, otherwise: str) -> ConfigurationError:
-        if "locked" in str(error):
+    def _explained(self, error: Exception, otherwise: str) -> ConfigurationError:
+        if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
             return JournalInUseError(f"journal: {self.path} is in use by another fan-out")
-        if isinstance(error, sqlite3.OperationalError):
+        if isinstance(error, sqlite3.OperationalError) or not isinstance(error, sqlite3.Error):
             return ConfigurationError(f"journal: {self.path} {otherwise}: {error}")
         return ConfigurationError(f"journal: {self.path} is damaged, or no journal of a fan-out: {error}")
 

@@ -139,7 +139,7 @@ class FanOutWork:
                 async with self._journal or nullcontext(), anyio.create_task_group() as group:
                     self._group = group
                     await self._take_up(group)
-            except ConfigurationError as error:  # the journal cannot be opened, or not be written to the end
+            except Exception as error:  # noqa: BLE001  # a boundary: the journal cannot be opened, or written to the end
                 self._stop_for(error)
             finally:
                 if watch is not None:

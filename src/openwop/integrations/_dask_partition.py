@@ -136,8 +136,8 @@ async def _outcomes(
 
 def _portable(error: Exception | None) -> Exception | None:
     """``error`` as it can travel; one of a handler's own may not be."""
-    if error is None or isinstance(error, OpenwopError):
-        return error
+    if error is None or (isinstance(error, OpenwopError) and type(error).__module__.startswith("openwop.")):
+        return error  # ours all travel
     try:
         _pickle.loads(_pickle.dumps(error))
     except Exception:  # noqa: BLE001  # a boundary: pickling calls code of the error's own
