@@ -163,7 +163,7 @@ async def test_each_action_is_answered_as_the_protocol_has_it(
     [
         ({}, "action: is none of those that are offered"),
         ({"action": "ask"}, "action: is none of those that are offered"),
-        ({"action": "refine"}, "feedback: must be text"),
+        ({"action": "refine"}, "feedback: must say what has to change"),
         ({"action": "edit-accept", "artifact": "{"}, "artifact: must be JSON"),
         ({"action": "edit-accept", "artifact": "NaN"}, "must be JSON"),
     ],

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI, Request
+from fastapi import BackgroundTasks, FastAPI, Request
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.responses import Response
 
@@ -202,6 +202,25 @@ async def test_a_run_that_was_over_when_the_connection_broke_ends_all_the_same()
         last = frames((await ask(app, path=path)).text)[-2][1]
         told = frames((await ask(app, last, path)).text)
     assert [name for name, _, _ in told] == ["openwop.open", "openwop.end"]
+
+
+@pytest.mark.parametrize("ends", [True, False])
+async def test_what_is_to_be_done_afterwards_is_done_when_the_stream_is_over(ends: bool) -> None:
+    """FastAPI's background tasks, also when the browser has left."""
+    host, done = ScriptedHost(lambda _: [DONE] if ends else []), asyncio.Event()
+    app = FastAPI(lifespan=openwop_lifespan(host.client))
+
+    @app.get(PATH)
+    async def events(request: Request, client: OpenwopDep, later: BackgroundTasks) -> Response:
+        later.add_task(done.set)
+        return relay_events(request, "run-1", client=client)
+
+    browser = Asgi(app, PATH)
+    if not ends:
+        browser.left.set()
+    async with app.router.lifespan_context(app), asyncio.timeout(PATIENCE_S):
+        await browser.run()
+    assert done.is_set()
 
 
 # -- slowness, silence, leaving ---------------------------------------------------------------------------------------

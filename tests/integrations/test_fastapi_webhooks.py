@@ -13,6 +13,8 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from openwop import ConfigurationError, RunSpec
 from openwop.devhost import DevHost
@@ -262,8 +264,7 @@ async def test_a_handler_that_takes_too_long_at_the_end_is_cut_off_with_a_word(
 async def test_where_no_lifespan_runs_the_handler_runs_behind_the_answer() -> None:
     """We chose it: so it is with mounted applications, and in tests, and nothing is lost there either."""
     taken = Taken()
-    app = FastAPI()
-    app.mount("/inner", app_of(taken))
+    app = Starlette(routes=[Mount("/inner", app_of(taken))])
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app/inner") as http:
         assert (await deliver(http, body())).status_code == 204
     assert taken.done == [1]

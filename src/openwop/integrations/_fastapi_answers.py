@@ -109,14 +109,16 @@ def _decision(data: ApprovalData, form: Mapping[str, str], decided_by: str | Non
     if action not in offered(data):
         raise RequestValidationError("action", "is none of those that are offered")
     parts: dict[str, Any] = {}
-    if action == "refine":
-        parts["refine_feedback"] = refinement(form.get("feedback", "").strip())
-    elif form.get("feedback", "").strip():
-        parts["feedback"] = form["feedback"].strip()
+    feedback = form.get("feedback", "").strip()
     if action == "edit-accept":
         _, plain = artifact_text(data)
         parts["edited_artifact_data"] = _value(Field("artifact", "", plain), form.get("artifact", ""))
-        parts.pop("feedback", None)
+    elif action == "refine":
+        if not feedback:
+            raise RequestValidationError("feedback", "must say what has to change")
+        parts["refine_feedback"] = refinement(feedback)
+    elif feedback:
+        parts["feedback"] = feedback
     decision = approval_answer(action, now=datetime.now(UTC), **parts).to_wire()
     if decided_by is not None:
         decision["decidedBy"] = decided_by

@@ -143,6 +143,8 @@ class _Relay(Response):
             group.start_soon(self._keep_alive, channel)
             await self._pass_on(channel)
             group.cancel_scope.cancel()
+        if self.background is not None:
+            await self.background()
 
     async def _keep_alive(self, channel: _Channel) -> None:
         await anyio.sleep(min(_OPEN_AFTER_S, self._heartbeat_s))

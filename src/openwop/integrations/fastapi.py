@@ -1,4 +1,4 @@
-"""For services on FastAPI, or on Starlette: one client, streams to browsers, webhooks in, a page for approvals.
+"""For services on FastAPI: one client, streams to browsers, webhooks in, a page for approvals.
 
 Needs the ``fastapi`` extra (``pip install 'openwop[fastapi]'``).
 
