@@ -19,7 +19,7 @@ import inspect
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -331,7 +331,7 @@ class WebhookReceiver:
             listener(is_end)
 
     @contextmanager
-    def _listening(self, run_id: str, listener: _Listener) -> Iterator[None]:
+    def _listening(self, run_id: str, listener: _Listener) -> Generator[None]:
         """Have ``listener`` called, in any thread, for what is and was delivered of a run."""
         with self._lock:
             self._listeners.setdefault(run_id, []).append(listener)
