@@ -13,6 +13,7 @@ import pytest
 
 from openwop import AsyncFanOut, AsyncOpenwopClient, Interrupt, RateLimitedError, RunFailedError, RunSpec
 from openwop.devhost import DevHost
+from openwop.webhooks import WebhookReceiver, WebhookVerifier
 from support.fault_server import FaultServer, Request, Reset, Script, error_response
 from support.scripted_runs import ScriptedRuns, specs
 
@@ -170,11 +171,13 @@ async def test_the_callers_own_code_may_close_the_fan_out_that_it_works_for(who:
     assert len(asyncio.all_tasks()) == before
 
 
-@pytest.mark.parametrize("strategy", ["stream", "poll"])
+@pytest.mark.parametrize("strategy", ["stream", "poll", "webhook"])
 async def test_a_failed_run_is_let_go_with_its_outcome(
-    server: FaultServer, host: ScriptedRuns, strategy: Any
+    server: FaultServer, host: ScriptedRuns, strategy: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """We chose it: no cycle keeps the states of thousands of failed runs until a collection."""
+    monkeypatch.setattr("openwop._fanout.deliveries.check_interval_s", lambda age, rand: 0.05)
+    receiver = WebhookReceiver(WebhookVerifier(["secret"])) if strategy == "webhook" else None
 
     def alive() -> int:
         return sum(isinstance(item, RunFailedError) for item in gc.get_objects())
@@ -185,7 +188,9 @@ async def test_a_failed_run_is_let_go_with_its_outcome(
         try:
             before = alive()
             with anyio.fail_after(10):
-                async with client.fan_out(specs(5, "failed"), strategy=strategy) as outcomes:
+                async with client.fan_out(
+                    specs(5, "failed"), strategy=strategy, receiver=receiver
+                ) as outcomes:
                     assert [type(outcome.error) async for outcome in outcomes] == [RunFailedError] * 5
             assert alive() - before <= 1, "the loop's own variable may hold the last one"
         finally:

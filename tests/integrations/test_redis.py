@@ -16,6 +16,7 @@ import pytest
 import pytest_asyncio
 import redis
 import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -205,7 +206,7 @@ def test_no_key_is_longer_than_another(client: Any) -> None:
     assert [store.add(key) for key in keys] == [True] * len(keys)
     assert {len(name) for name in names(client)} == {len("openwop:webhook:") + 64}
     assert len(names(client)) == len(keys)
-    assert {client.strlen(name) for name in names(client)} == {0}
+    assert {client.strlen(name) for name in names(client)} == {16}
 
 
 @pytest.mark.asyncio
@@ -221,17 +222,80 @@ async def test_a_delivery_that_could_not_be_taken_in_may_come_again(client: Any,
     assert reason_for(blocking, body) is None
 
 
+# -- when an answer is lost ---------------------------------------------------------------------------------------
+
+
+def losing_one_answer(connection: type[Any], *, waits: bool) -> type[Any]:
+    """A kind of connection that breaks once: when a key was written, and before that is answered."""
+
+    class Losing(connection):
+        sent: Any = ()
+        lost = 0
+
+        def note(self) -> None:
+            if self.sent[:1] == ("SET",) and not Losing.lost:
+                Losing.lost += 1
+                raise redis.ConnectionError("the answer is lost")
+
+        if waits:
+
+            async def send_command(self, *args: Any, **options: Any) -> None:
+                self.sent = args
+                await super().send_command(*args, **options)
+
+            async def read_response(self, *args: Any, **options: Any) -> Any:
+                answer = await super().read_response(*args, **options)
+                self.note()
+                return answer
+
+        else:
+
+            def send_command(self, *args: Any, **options: Any) -> None:
+                self.sent = args
+                super().send_command(*args, **options)
+
+            def read_response(self, *args: Any, **options: Any) -> Any:
+                answer = super().read_response(*args, **options)
+                self.note()
+                return answer
+
+    return Losing
+
+
+@pytest.mark.asyncio
+async def test_a_client_that_asks_again_does_not_make_a_new_delivery_a_repetition(
+    client: Any, port: int
+) -> None:
+    """We chose it: clients of Redis repeat by themselves what was not answered, and this one would be lost."""
+    kind = losing_one_answer(redis.Connection, waits=False)
+    pool = redis.ConnectionPool(connection_class=kind, port=port, retry=Retry(NoBackoff(), 1))
+    with redis.Redis.from_pool(pool) as losing:
+        verifier = WebhookVerifier([SECRET], seen=RedisReplayStore(losing))
+        assert [reason_for(verifier, body_of()) for _ in range(2)] == [None, "replayed"]
+    assert kind.lost == 1
+
+    kind = losing_one_answer(redis.asyncio.Connection, waits=True)
+    async_pool = redis.asyncio.ConnectionPool(
+        connection_class=kind, port=port, retry=AsyncRetry(NoBackoff(), 1), decode_responses=True
+    )
+    async with redis.asyncio.Redis.from_pool(async_pool) as losing:
+        verifier = WebhookVerifier([SECRET], seen=AsyncRedisReplayStore(losing))
+        assert [await reason_later(verifier, body_of(5)) for _ in range(2)] == [None, "replayed"]
+    assert kind.lost == 1
+
+
 # -- when it is away --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.asyncio
 async def test_when_redis_is_away_nothing_is_taken_for_new() -> None:
     """We chose it: nobody knows, so the receiver is told, and answers 503."""
-    nobody = {"port": free_port(), "retry": Retry(NoBackoff(), 0), "socket_timeout": 5}
+    nobody: dict[str, Any] = {"port": free_port(), "retry": Retry(NoBackoff(), 0), "socket_timeout": 5}
     with redis.Redis(**nobody) as client:
         verifier = WebhookVerifier([SECRET], seen=RedisReplayStore(client))
         with pytest.raises(redis.ConnectionError):
             reason_for(verifier, body_of())
+    nobody["retry"] = AsyncRetry(NoBackoff(), 0)
     async with redis.asyncio.Redis(**nobody) as client:
         verifier = WebhookVerifier([SECRET], seen=AsyncRedisReplayStore(client))
         with pytest.raises(redis.ConnectionError):

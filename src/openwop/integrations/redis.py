@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 from typing import Any
 
 try:
@@ -36,7 +37,7 @@ class RedisReplayStore:
     """Remembers deliveries in Redis, by a blocking client; for :meth:`WebhookVerifier.verify`.
 
     Each delivery is one key that expires, written and asked for in one step: of any number of processes that get the
-    same delivery at once, one is told that it is new.
+    same delivery at once, one is told that it is new.  That holds also when the client loses an answer and asks again.
 
     What the client raises comes through as it is, a ``redis.ConnectionError`` for one: then nobody knows whether the
     delivery is new, and a receiver answers 503.  A host waits five seconds for that, so give the client a
@@ -67,7 +68,10 @@ class RedisReplayStore:
 
     def add(self, key: ReplayKey, /) -> bool:
         """Remember ``key`` in one step; ``True`` when it was new."""
-        return _was_set(self._client.set(self._keys.name(key), b"", nx=True, ex=self._keys.keep_s))
+        name, mark = self._keys.name(key), _mark()
+        if self._client.set(name, mark, nx=True, ex=self._keys.keep_s) is not None:
+            return True
+        return _is_ours(self._client.get(name), mark)
 
     def discard(self, key: ReplayKey, /) -> None:
         """Forget ``key``, if it is there."""
@@ -106,7 +110,10 @@ class AsyncRedisReplayStore:
 
     async def add(self, key: ReplayKey, /) -> bool:
         """Remember ``key`` in one step; ``True`` when it was new."""
-        return _was_set(await self._client.set(self._keys.name(key), b"", nx=True, ex=self._keys.keep_s))
+        name, mark = self._keys.name(key), _mark()
+        if await self._client.set(name, mark, nx=True, ex=self._keys.keep_s) is not None:
+            return True
+        return _is_ours(await self._client.get(name), mark)
 
     async def discard(self, key: ReplayKey, /) -> None:
         """Forget ``key``, if it is there."""
@@ -146,6 +153,11 @@ def _checked(client: Any, kinds: tuple[type, ...], name: str) -> Any:
     return client
 
 
-def _was_set(answer: object) -> bool:
-    """Whether a ``SET NX`` set it: the client gives ``None`` when the key was there."""
-    return answer is not None
+def _mark() -> str:
+    """What one call writes, and no other."""
+    return secrets.token_hex(8)
+
+
+def _is_ours(value: Any, mark: str) -> bool:
+    # A client whose connection broke writes again by itself: what it finds there may be what this call has written.
+    return value in (mark, mark.encode())
