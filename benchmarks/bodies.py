@@ -140,3 +140,11 @@ CREATE_RUN = {
     "metadata": {"tenant": "acme"},
 }
 """The body of a short POST: every contender sends this."""
+
+CLIENT_HEADERS = {
+    "Accept": "application/json",
+    "Accept-Encoding": "gzip",
+    "User-Agent": "openwop-sdk/1.1 openwop-python/bench",
+    "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+}
+"""What the client sends with each request: bare ones carry it too, so that they are the same to the host."""

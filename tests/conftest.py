@@ -1,4 +1,4 @@
-"""What every test may use: hypothesis profiles, both event loops, a development host in its own process."""
+"""What every test may use: hypothesis profiles, both event loops, a server that does what the test says, and a host."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from support.fault_server import FaultServer
 from support.processes import DevHostProcess, start_devhost
 
 pytest_plugins = (
@@ -32,6 +33,13 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.ge
 def anyio_backend(request: pytest.FixtureRequest) -> str:
     """Run a test that is marked ``anyio`` once on each event loop."""
     return str(request.param)
+
+
+@pytest.fixture
+def server() -> Iterator[FaultServer]:
+    """A server that does what the test says, to the byte."""
+    with FaultServer() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -222,16 +222,7 @@ def test_every_example_says_what_it_has_to_print() -> None:
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_each_example_runs_as_a_program_of_its_own(path: Path, devhost_process: DevHostProcess) -> None:
     """We chose it: run as a reader would, against a host in another process, with warnings as errors."""
-    done = subprocess.run(
-        [sys.executable, str(path)],
-        env=devhost_process.environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=60,
-        check=False,
-    )
+    done = devhost_process.run_program(str(path))
     assert (done.returncode, done.stderr) == (0, "")
     assert re.fullmatch(OUTPUTS[path.relative_to(ROOT / "examples").as_posix()], done.stdout), done.stdout
 

@@ -112,11 +112,11 @@ def requests(job: Job) -> Figures:
 
 
 def bare_requests(job: Job) -> Figures:
-    """Do the same on the bare transport: request objects built by hand, the answer's JSON read, no model."""
+    """Do the same on the bare transport: the same requests, built by hand, the answer's JSON read, no model."""
     post = httpx.URL(f"{job.base_url}/v1/runs")
     get = httpx.URL(f"{job.base_url}/v1/runs/{bodies.RUN_ID}")
-    headers = {"Host": post.netloc.decode(), "Authorization": "Bearer key", "Accept": "application/json"}
-    post_headers = headers | {"Content-Type": "application/json"}
+    headers = bodies.CLIENT_HEADERS | {"Host": post.netloc.decode(), "Authorization": "Bearer key"}
+    post_headers = headers | {"Content-Type": "application/json", "Idempotency-Key": "bench"}
     extensions = {"timeout": {"connect": 5.0, "read": 30.0, "write": 30.0, "pool": None}}
 
     async def main() -> Figures:

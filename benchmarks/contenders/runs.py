@@ -15,6 +15,7 @@ from uuid import uuid4
 import httpx
 from pydantic_core import from_json, to_json
 
+from benchmarks import bodies
 from benchmarks.jobs import Figures, Job
 from benchmarks.measuring import peak_resident_bytes, stopwatch
 from openwop import AsyncOpenwopClient, RunSpec
@@ -22,14 +23,6 @@ from openwop._http.pool import OpenwopTransport
 
 _KEY = "hk_test_bench"
 _WORKFLOW = "conformance-noop"
-_HEADERS = {
-    "Accept": "application/json",
-    "Accept-Encoding": "gzip",
-    "User-Agent": "openwop-sdk/1.1 openwop-python/bench",
-    "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-}
-"""What the client sends with each request: the bare ones are the same to the host."""
-
 Work = Callable[[int], Awaitable[None]]
 """Does so many runs."""
 
@@ -85,7 +78,7 @@ async def _client(
 @asynccontextmanager
 async def _bare_client(url: str, *, concurrency: int) -> AsyncIterator[Work]:
     runs = httpx.URL(f"{url}/v1/runs")
-    headers = _HEADERS | {"Host": runs.netloc.decode(), "Authorization": f"Bearer {_KEY}"}
+    headers = bodies.CLIENT_HEADERS | {"Host": runs.netloc.decode(), "Authorization": f"Bearer {_KEY}"}
     stream_headers = headers | {
         "Accept": "text/event-stream", "Accept-Encoding": "identity", "Cache-Control": "no-cache",
     }  # fmt: skip

@@ -13,6 +13,7 @@ import pytest
 from openwop import AsyncOpenwopClient
 from support.clients import MakeClient
 from support.fault_server import FaultServer
+from support.scripted_runs import ScriptedRuns
 
 VARIANTS = ("own", "caller", "aiohttp", "trio")
 
@@ -43,6 +44,12 @@ def variant(request: pytest.FixtureRequest) -> str:
 def anyio_backend(variant: str) -> str:
     """Run the test on the loop that its variant needs."""
     return "trio" if variant == "trio" else "asyncio"
+
+
+@pytest.fixture
+def host(server: FaultServer) -> ScriptedRuns:
+    """A host of many runs on the server, for fan-outs."""
+    return ScriptedRuns(server)
 
 
 @pytest.fixture

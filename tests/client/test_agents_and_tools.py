@@ -42,12 +42,6 @@ async def client(host: DevHostProcess) -> AsyncIterator[AsyncOpenwopClient]:
         yield connected
 
 
-@pytest.fixture
-def server() -> Iterator[FaultServer]:
-    with FaultServer() as running:
-        yield running
-
-
 @pytest_asyncio.fixture
 async def odd(server: FaultServer) -> AsyncIterator[AsyncOpenwopClient]:
     """A client of a host that answers as the test says."""

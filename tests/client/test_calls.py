@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import anyio
 import pytest
@@ -47,12 +46,6 @@ pytestmark = pytest.mark.anyio
 
 RUN = "/v1/runs/{id}"
 CREATED = {"runId": "run-1", "status": "pending", "eventsUrl": "/v1/runs/run-1/events"}
-
-
-@pytest.fixture
-def server() -> Iterator[FaultServer]:
-    with FaultServer() as running:
-        yield running
 
 
 @pytest.mark.duty("B.24")

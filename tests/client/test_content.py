@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -36,12 +35,6 @@ DELIVERED = {
     "page": {"pageId": "p1", "slug": "welcome", "name": "Welcome"},
     "sections": [{"sectionId": "s1", "sectionType": "hero", "data": {"title": "Olá"}}],
 }
-
-
-@pytest.fixture
-def server() -> Iterator[FaultServer]:
-    with FaultServer() as running:
-        yield running
 
 
 @pytest.fixture

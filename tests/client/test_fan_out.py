@@ -27,36 +27,15 @@ from openwop import (
 from openwop.devhost import DevHost
 from support.clients import MakeClient
 from support.fault_server import FaultServer, Reset, error_response
-from support.scripted_runs import ScriptedRuns, specs
+from support.scripted_runs import ScriptedRuns, collect, specs
 from support.transport import until
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def server() -> Iterator[FaultServer]:
-    with FaultServer() as running:
-        yield running
-
-
-@pytest.fixture
-def host(server: FaultServer) -> ScriptedRuns:
-    return ScriptedRuns(server)
-
-
-@pytest.fixture
 def client(make_client: MakeClient, server: FaultServer) -> AsyncOpenwopClient:
     return make_client(server)
-
-
-async def collect(outcomes: AsyncFanOut, found: list[RunOutcome] | None = None) -> list[RunOutcome]:
-    """Read all outcomes, into ``found`` where what comes before an error is of interest."""
-    found = [] if found is None else found
-    with anyio.fail_after(20):
-        async with outcomes:
-            async for outcome in outcomes:
-                found.append(outcome)
-    return found
 
 
 # -- outcomes -------------------------------------------------------------------------------------------------

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
 import pytest
 
 from openwop import (
-    AsyncFanOut,
     AsyncOpenwopClient,
     RateLimitedError,
-    RunOutcome,
     RunSpec,
     RunWaitTimeoutError,
     ServerError,
 )
 from openwop.middleware import ApiRequest, AttemptResponse, CallNext
 from support.fault_server import FaultServer, Request, Reset, Script, error_response
-from support.scripted_runs import ScriptedRuns, specs
+from support.scripted_runs import ScriptedRuns, collect, specs
 
 pytestmark = pytest.mark.anyio
 
@@ -32,26 +30,9 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture
-def server() -> Iterator[FaultServer]:
-    with FaultServer() as running:
-        yield running
-
-
-@pytest.fixture
-def host(server: FaultServer) -> ScriptedRuns:
-    return ScriptedRuns(server)
-
-
-@pytest.fixture
 async def client(server: FaultServer) -> AsyncIterator[AsyncOpenwopClient]:
     async with AsyncOpenwopClient(server.base_url, protocol="1") as connected:
         yield connected
-
-
-async def collect(outcomes: AsyncFanOut) -> list[RunOutcome]:
-    with anyio.fail_after(40):
-        async with outcomes:
-            return [outcome async for outcome in outcomes]
 
 
 @pytest.mark.duty("D.63")

@@ -10,7 +10,6 @@ import socket
 import ssl
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
@@ -51,12 +50,6 @@ from support.fault_server import (
 from support.run_log_host import RunLogHost, StreamFault
 
 WAIT_S = 5.0
-
-
-@pytest.fixture
-def server() -> Iterator[FaultServer]:
-    with FaultServer() as running:
-        yield running
 
 
 def open_client(server: FaultServer) -> http.client.HTTPConnection:

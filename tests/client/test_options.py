@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,12 +17,6 @@ pytestmark = pytest.mark.anyio
 CREATED = json_response(201, {"runId": "r", "status": "pending", "eventsUrl": "/v1/runs/r/events"})
 FORKED = json_response(201, {"runId": "r2", "sourceRunId": "r", "status": "pending", "mode": "branch"})
 LISTS = {"configurable": {"temperature": {"type": "number"}}}
-
-
-@pytest.fixture
-def server() -> Iterator[FaultServer]:
-    with FaultServer() as running:
-        yield running
 
 
 @pytest.fixture

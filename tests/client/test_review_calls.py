@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -46,12 +45,6 @@ from support.transport import until
 pytestmark = pytest.mark.anyio
 
 RUN = "/v1/runs/{id}"
-
-
-@pytest.fixture
-def server() -> Iterator[FaultServer]:
-    with FaultServer() as running:
-        yield running
 
 
 @pytest.mark.parametrize("run_id", ["a/b", "a:pause", "a%2Fb", "ü", "a b", "a?x=1", "...", "a+b"])

@@ -25,17 +25,6 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture
-def server() -> Iterator[FaultServer]:
-    with FaultServer() as running:
-        yield running
-
-
-@pytest.fixture
-def host(server: FaultServer) -> ScriptedRuns:
-    return ScriptedRuns(server)
-
-
 @pytest.mark.parametrize("strategy", ["stream", "poll"])
 async def test_a_handler_that_is_cancelled_by_others_is_the_outcome_of_its_run(strategy: Any) -> None:
     """We chose it: a handler may await a task that somebody cancels, and no spec is without an outcome for that."""

@@ -28,12 +28,6 @@ DATA = os.urandom(100_000)
 needs_asyncio = pytest.mark.parametrize("variant", ["own", "caller", "aiohttp"], indirect=True)
 
 
-@pytest.fixture
-def server() -> Iterator[FaultServer]:
-    with FaultServer() as running:
-        yield running
-
-
 def whole() -> Script:
     return (Head(200, (("Content-Length", str(len(DATA))),)), Body(DATA))
 

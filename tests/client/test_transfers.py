@@ -7,7 +7,7 @@ import hashlib
 import io
 import os
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +64,6 @@ PUBLISHED = {
 
 def created() -> Script:
     return json_response(201, PUBLISHED)
-
-
-@pytest.fixture
-def server() -> Iterator[FaultServer]:
-    with FaultServer() as running:
-        yield running
 
 
 async def pieces() -> AsyncIterator[bytes]:

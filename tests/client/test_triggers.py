@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import logging
 import pickle
-from collections.abc import Iterator
 from typing import Any
 
 import anyio
@@ -37,12 +36,6 @@ CREATED = {
     "binding": {"ingestUrl": SECRET_URL, "secretFingerprint": "ab12"},
 }
 REGISTRATION = {"source": "webhook", "workflow_id": "w"}
-
-
-@pytest.fixture
-def server() -> Iterator[FaultServer]:
-    with FaultServer() as running:
-        yield running
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -25,12 +24,6 @@ pytestmark = pytest.mark.anyio
 URL = "https://receiver.example/hook"
 SECRET = "5ec7e7" * 10 + "5ec7"
 EVENTS = ["run.completed", "run.failed"]
-
-
-@pytest.fixture
-def server() -> Iterator[FaultServer]:
-    with FaultServer() as running:
-        yield running
 
 
 @pytest.mark.duty("G.110")

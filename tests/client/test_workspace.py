@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
 from typing import Any
 
 import anyio
@@ -39,12 +38,6 @@ def file_doc(**over: Any) -> dict[str, Any]:
         "etag": ETAG,
         "updatedAt": "2026-01-01T00:00:00Z",
     } | over
-
-
-@pytest.fixture
-def server() -> Iterator[FaultServer]:
-    with FaultServer() as running:
-        yield running
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import importlib.metadata
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -34,16 +33,7 @@ def with_import_from(module: str, program: Path) -> str:
 def run(module: str, program: Path, host: DevHostProcess, folder: Path) -> tuple[int, str, str]:
     copy = folder / f"with_{module}.py".replace("openwop.", "")
     copy.write_text(with_import_from(module, program), encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, str(copy)],
-        env=host.environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=60,
-        check=False,
-    )
+    done = host.run_program(str(copy))
     return done.returncode, done.stdout, done.stderr
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -47,13 +47,6 @@ def variant(request: pytest.FixtureRequest) -> str:
 def anyio_backend(variant: str) -> str:
     """Run the test on the loop that its variant needs."""
     return "trio" if variant == "trio" else "asyncio"
-
-
-@pytest.fixture
-def server() -> Iterator[FaultServer]:
-    """A server that does what the test says, to the byte."""
-    with FaultServer() as running:
-        yield running
 
 
 @pytest.fixture

@@ -35,6 +35,19 @@ class DevHostProcess:
             "PYTHONUNBUFFERED": "1",
         }
 
+    def run_program(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run Python with ``arguments``: a program that finds this host, warnings as errors, for at most a minute."""
+        return subprocess.run(
+            [sys.executable, *arguments],
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=60,
+            check=False,
+        )
+
 
 @contextmanager
 def start_devhost(*arguments: str) -> Iterator[DevHostProcess]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from openwop import RunSpec
+import anyio
+
+from openwop import AsyncFanOut, RunOutcome, RunSpec
 from support.fault_server import (
     FaultServer,
     Request,
@@ -94,3 +96,13 @@ class ScriptedRuns:
 def specs(count: int, end: str = "completed") -> list[RunSpec]:
     """So many specs whose runs end like this."""
     return [RunSpec("w", inputs={"end": end}, key=f"{end}-{number}") for number in range(count)]
+
+
+async def collect(outcomes: AsyncFanOut, found: list[RunOutcome] | None = None) -> list[RunOutcome]:
+    """Read all outcomes, into ``found`` where what comes before an error is of interest."""
+    found = [] if found is None else found
+    with anyio.fail_after(40):  # only so that a hang is told from slowness
+        async with outcomes:
+            async for outcome in outcomes:
+                found.append(outcome)
+    return found

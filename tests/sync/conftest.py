@@ -39,13 +39,6 @@ def installed_loop(loop: str) -> Iterator[None]:
 
 
 @pytest.fixture
-def server() -> Iterator[FaultServer]:
-    """A server that does what the test says, to the byte."""
-    with FaultServer() as running:
-        yield running
-
-
-@pytest.fixture
 def make_client(server: FaultServer) -> Iterator[MakeClient]:
     """Make clients of the server, which are closed at the end; then the loop thread is gone too."""
     with ExitStack() as stack:

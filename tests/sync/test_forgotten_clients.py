@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gc
-import subprocess
-import sys
 import textwrap
 from collections.abc import Iterator
 from typing import Any
@@ -145,14 +143,5 @@ def test_a_program_that_closes_nothing_ends_without_a_warning(
 ) -> None:
     """We chose it: with warnings as errors, what asyncio says about sockets left open would be seen here."""
     text = "import gc, threading\nfrom openwop import OpenwopClient\n" + textwrap.dedent(program)
-    done = subprocess.run(
-        [sys.executable, "-c", text],
-        env=devhost_process.environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=60,
-        check=False,
-    )
+    done = devhost_process.run_program("-c", text)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
