@@ -127,6 +127,9 @@ def add_runs(app: FastAPI, callback_url: str | None) -> None:
     ) -> None:
         await client.get_run_handle(run_id).resolve(node_id, value)
 
+    # --8<-- [end:answer]
+
+    # --8<-- [start:decide]
     @app.post("/api/runs/{run_id}/approvals/{node_id}", status_code=204)
     async def decide(run_id: OwnRun, node_id: str, client: OpenwopDep, decision: Decision) -> None:
         run = client.get_run_handle(run_id)
@@ -140,7 +143,7 @@ def add_runs(app: FastAPI, callback_url: str | None) -> None:
             case "edit-accept":
                 await run.edit(decision.artifact, node_id=node_id)
 
-    # --8<-- [end:answer]
+    # --8<-- [end:decide]
 
 
 def add_pages(app: FastAPI) -> None:
@@ -154,6 +157,34 @@ def add_pages(app: FastAPI) -> None:
     @app.get("/runs/{run_id}")
     async def run_page(run_id: OwnRun) -> FileResponse:
         return FileResponse(HERE / "run.html", headers=PAGE_HEADERS)
+
+
+# --8<-- [start:webhooks]
+def add_webhooks(app: FastAPI, webhook_secrets: Sequence[str]) -> None:
+    """What the host delivers about runs that are over, if it is known what it signs with."""
+
+    async def note(delivery: WebhookDelivery) -> None:
+        app.state.finished.append({"runId": delivery.run_id, "type": delivery.event.type})
+
+    if webhook_secrets:
+        verifier = WebhookVerifier(secrets=webhook_secrets, seen=MemoryReplayStore())
+        app.include_router(webhook_route(verifier, note))
+
+
+# --8<-- [end:webhooks]
+
+
+# --8<-- [start:approvals]
+def add_approvals(app: FastAPI, public_url: str | None) -> None:
+    """A page for whoever is to decide, and the callback at which the host tells of a question."""
+
+    async def tell(request: ApprovalRequest) -> None:
+        app.state.outbox.append(request)  # stands for a mail, with request.url in it
+
+    app.include_router(approval_routes(tell, public_url=public_url))
+
+
+# --8<-- [end:approvals]
 
 
 # -- the application --------------------------------------------------------------------------------------------------
@@ -171,26 +202,12 @@ def create_app(
     add_error_handlers(app)
     # --8<-- [end:app]
     app.state.visitors = Visitors()
-    finished = app.state.finished = deque(maxlen=20)
-    outbox = app.state.outbox = deque(maxlen=20)
+    app.state.finished = deque(maxlen=20)
+    app.state.outbox = deque(maxlen=20)
     add_runs(app, None if public_url is None else f"{public_url}/approvals")
     add_pages(app)
-
-    # --8<-- [start:webhooks]
-    async def note(delivery: WebhookDelivery) -> None:
-        finished.append({"runId": delivery.run_id, "type": delivery.event.type})
-
-    if webhook_secrets:
-        verifier = WebhookVerifier(secrets=webhook_secrets, seen=MemoryReplayStore())
-        app.include_router(webhook_route(verifier, note))
-    # --8<-- [end:webhooks]
-
-    # --8<-- [start:approvals]
-    async def tell(request: ApprovalRequest) -> None:
-        outbox.append(request)  # stands for a mail to whoever is to decide, with request.url in it
-
-    app.include_router(approval_routes(tell, public_url=public_url))
-    # --8<-- [end:approvals]
+    add_webhooks(app, webhook_secrets)
+    add_approvals(app, public_url)
     return app
 
 
