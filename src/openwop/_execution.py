@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 
@@ -21,11 +21,18 @@ if TYPE_CHECKING:
     from openwop.client import AsyncOpenwopClient
     from openwop.handles import AsyncRun
 
-__all__ = ["Execution", "execute"]
+__all__ = ["Execution", "execute", "time_limit"]
 
 logger = logging.getLogger("openwop.run")
 
 _CLEAN_UP_S = 5.0
+
+
+def time_limit(seconds: float | None) -> AbstractContextManager[object, bool]:
+    """What is left after so many seconds; a scope that would never end is none, and costs nothing."""
+    if seconds is None:
+        return cast("AbstractContextManager[object, bool]", nullcontext())
+    return anyio.move_on_after(seconds)
 
 
 async def execute(
@@ -105,7 +112,7 @@ class Execution:
         Raises what those raise, and :class:`RunWaitTimeoutError` after ``timeout`` seconds.
         """
         try:
-            with nullcontext() if timeout is None else anyio.move_on_after(timeout):
+            with time_limit(timeout):
                 await start()
                 assert self.run is not None  # for the type checker
                 return await follow(self.run)

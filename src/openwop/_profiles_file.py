@@ -11,7 +11,7 @@ import secrets
 import stat
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -63,7 +63,7 @@ def _refuse_if_not_private(path: Path, facts: os.stat_result) -> None:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[Path]:
+def locked(path: Path) -> Generator[Path]:
     """Be the only one who changes the file; gives the place to write to, behind a symbolic link if there is one.
 
     Raises:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -24,6 +23,7 @@ from openwop._core.options import Unlisted
 from openwop._core.outcomes import outcome_error
 from openwop._core.request import check_path_value
 from openwop._desk import Desk, OnInterrupt
+from openwop._execution import time_limit
 from openwop.config import checked_wait
 from openwop.errors import (
     GoneError,
@@ -171,7 +171,7 @@ class AsyncRun:
         limit = checked_wait(timeout)
         with self._client._session.waiting("run.result", run_id=self._id) as watch:
             try:
-                with nullcontext() if limit is None else anyio.move_on_after(limit):
+                with time_limit(limit):
                     snapshot = await self._wait(on_interrupt)
                 if snapshot is None:
                     raise RunWaitTimeoutError(

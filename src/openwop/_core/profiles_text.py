@@ -13,6 +13,8 @@ import tomllib
 from collections.abc import Mapping
 from typing import Any
 
+from openwop.models.base import as_object
+
 __all__ = ["CannotEditError", "with_profile", "without_profile"]
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
@@ -26,10 +28,11 @@ class CannotEditError(Exception):
 def with_profile(text: str, name: str, values: Mapping[str, str]) -> str:
     """The text with ``values`` in the table of profile ``name``, which is appended when it is not there."""
     expected = tomllib.loads(text)
-    profiles = expected.setdefault("profiles", {})
-    if not isinstance(profiles, dict) or not isinstance(profiles.setdefault(name, {}), dict):
+    profiles = as_object(expected.setdefault("profiles", {}))
+    profile = as_object(profiles.setdefault(name, {})) if profiles is not None else None
+    if profile is None:
         raise CannotEditError
-    profiles[name].update(values)
+    profile.update(values)
     lines, end = text.split("\n"), "\r" if "\r\n" in text else ""
     first, last = _section(lines, name)
     if first is None:
@@ -91,13 +94,14 @@ def _header(line: str) -> list[str] | None:
     if not line.lstrip().startswith("["):
         return None
     try:
-        found: Any = tomllib.loads(line.rstrip("\r"))
+        found = as_object(tomllib.loads(line.rstrip("\r")))
     except tomllib.TOMLDecodeError:
         return None
     path: list[str] = []
-    while isinstance(found, dict) and found:
-        [(key, found)] = found.items()
+    while found:
+        [(key, inside)] = found.items()
         path.append(key)
+        found = as_object(inside)
     return path
 
 

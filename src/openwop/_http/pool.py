@@ -13,7 +13,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterable, AsyncIterator, MutableMapping
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import httpcore
 import httpx
@@ -255,7 +255,8 @@ class _ResponseStream(httpx.AsyncByteStream):
         self._connection = connection
         self._response = response
         self._request = request
-        self._read_timeout: float | None = core_request.extensions.get("timeout", {}).get("read")
+        extensions = cast("dict[str, Any]", core_request.extensions)  # pyright: ignore[reportUnknownMemberType]
+        self._read_timeout: float | None = extensions.get("timeout", {}).get("read")
         self._parsed: AsyncIterator[bytes] | None = None
         self._parsing = False
         self._complete = False

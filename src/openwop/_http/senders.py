@@ -13,7 +13,7 @@ import re
 import ssl
 from collections.abc import Awaitable, Callable
 from functools import cache, lru_cache
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeGuard, TypeVar, cast
 from urllib.request import getproxies, proxy_bypass
 
 import anyio
@@ -353,22 +353,27 @@ def ssl_context(verify: VerifyTypes, cert: CertTypes | None) -> ssl.SSLContext:
     return context
 
 
-def _context_from_path(path: Any) -> ssl.SSLContext:
-    if not isinstance(path, str | os.PathLike):
+def _context_from_path(given: Any) -> ssl.SSLContext:
+    if not _is_path(given):
         raise ConfigurationError(
-            f"verify: must be True, False, a path or an ssl.SSLContext, not {type(path).__name__}"
+            f"verify: must be True, False, a path or an ssl.SSLContext, not {type(given).__name__}"
         )
+    path = os.fspath(given)
     try:
         if os.path.isdir(path):
             return ssl.create_default_context(capath=path)
         return ssl.create_default_context(cafile=path)
     except (OSError, ssl.SSLError):
-        raise ConfigurationError(f"verify: {os.fspath(path)!r} is not a readable CA file or folder") from None
+        raise ConfigurationError(f"verify: {path!r} is not a readable CA file or folder") from None
+
+
+def _is_path(given: Any) -> TypeGuard[str | os.PathLike[str]]:
+    return isinstance(given, str | os.PathLike)
 
 
 def _load_client_certificate(context: ssl.SSLContext, cert: Any) -> None:
-    parts: tuple[Any, ...] = (cert,) if isinstance(cert, str | os.PathLike) else cert
-    if not isinstance(parts, tuple) or not 1 <= len(parts) <= 3:
+    parts = cast("tuple[Any, ...]", (cert,) if _is_path(cert) else cert if isinstance(cert, tuple) else ())
+    if not 1 <= len(parts) <= 3:
         raise ConfigurationError("cert: must be a file, (certificate, key) or (certificate, key, password)")
     for what, path in zip(("certificate", "key"), parts, strict=False):
         try:

@@ -475,7 +475,7 @@ class Session:
             raise ConfigurationError(
                 "api_key: the callable must return the token as non-empty printable ASCII text without spaces"
             )
-        return cast("str", token)
+        return token
 
     async def _has_another(self, refused: str | None, limit: float) -> bool:
         """Whether the callable has another token than the one that the host refused, of which it is told first."""
