@@ -332,6 +332,7 @@ class OtherHost:
         self.asked = asked
         self.times = times
         self.answers = 0
+        self.streams = 0
         server.on("GET", "/v1/runs/{id}", self.snapshot)
         server.on("GET", "/v1/runs/{id}/events", self.events)
         server.on("GET", "/v1/runs/{id}/events/poll", self.poll)
@@ -358,6 +359,7 @@ class OtherHost:
         return json_response(200, snapshot_doc("completed" if self.over else "waiting-approval", **waiting))
 
     def events(self, request: Request) -> Script:
+        self.streams += 1
         after = int(request.headers.get("last-event-id") or _first(request, "lastSequence") or -1)
         new = [event for event in self.log() if event["sequence"] > after]
         return sse_response(*frames(new))
@@ -414,3 +416,52 @@ async def test_a_node_that_asks_anew_is_given_anew(make_client: MakeClient, serv
         async for item in inbox:
             await item.accept()
     assert host.answers == 3
+
+
+async def test_a_connection_that_breaks_makes_no_second_question(
+    make_client: MakeClient, server: FaultServer
+) -> None:
+    """The log is told again from its start, and each question was given already."""
+    host = OtherHost(server, SPELLINGS["both"], times=2)
+    given: list[AsyncInboxItem] = []
+    async with Inbox(make_client(server), ["run-1"]) as inbox:
+        async for item in inbox:
+            given.append(item)
+            if len(given) == 1:
+                # Each stream of this host ends at once, and is opened again behind its last event.
+                await until(lambda: host.streams >= 4, "four connections")
+            await item.accept()
+    assert [item.node_id for item in given] == ["gate", "gate"]
+    assert (host.answers, inbox.problems) == (2, [])
+
+
+async def test_two_inboxes_with_handlers_answer_each_question_once(client: AsyncOpenwopClient) -> None:
+    """The protocol has one winner for each; that the other is told so, we chose to be no error."""
+    runs = [await client.start("openwop-approval") for _ in range(10)]
+    asked: list[str] = []
+
+    async def approve(interrupt: Interrupt) -> Any:
+        asked.append(interrupt.run_id)
+        await anyio.lowlevel.checkpoint()
+        return {"action": "accept"}
+
+    async with Inbox(client, runs, handler=approve) as one, Inbox(client, runs, handler=approve) as other:
+        await one.wait()
+        await other.wait()
+    assert (one.problems, other.problems) == ([], [])
+    assert set(asked) == {run.id for run in runs}
+    for run in runs:
+        page = await client.runs.poll_events(run.id)
+        assert [event.type for event in page.events].count("interrupt.resolved") == 1
+
+
+async def test_a_quorum_is_asked_for_once(client: AsyncOpenwopClient) -> None:
+    """The protocol: that an answer was taken does not say that the run goes on."""
+    run = await client.start("conformance-interrupt-quorum")
+    async with Inbox(client, [run]) as inbox:
+        item = await anext(inbox)
+        assert (await item.resolve({"action": "accept", "decidedBy": "ann"})).taken
+        assert await item.still_pending()
+        assert (await item.resolve({"action": "accept", "decidedBy": "bob"})).taken
+        assert [later.node_id async for later in inbox] == []
+    assert (await run.snapshot()).status == "completed"
