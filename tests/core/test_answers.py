@@ -61,9 +61,8 @@ def test_an_answer_is_held_to_the_schema_of_its_question(schema: Any, value: Any
 
 
 def test_a_turn_of_a_conversation_has_a_schema_of_its_own() -> None:
-    talk = asked(
-        "conversation.exchange", data={"conversationId": "c", "prompt": "Where to?", "outcomeSchema": SCHEMA}
-    )
+    data = {"conversationId": "c", "prompt": "Where to?", "outcomeSchema": SCHEMA}
+    talk = asked("conversation.exchange", data=read_interrupt_data("conversation.exchange", data))
     checked_answer(talk, {"city": "Oslo"})
     with pytest.raises(RequestValidationError, match=r"answer\.city"):
         checked_answer(talk, {"city": 7})
