@@ -52,7 +52,9 @@ def test_a_program_prints_the_same_with_only_its_import_changed(
 def readme_of_the_original() -> str:
     """The README as its distribution carries it."""
     try:
-        return importlib.metadata.metadata("openwop-client").get_payload()
+        metadata = importlib.metadata.metadata("openwop-client")
+        # The second is where it is when somebody has loaded the package importlib_metadata, which takes over.
+        return metadata.get_payload() or metadata["Description"]
     except importlib.metadata.PackageNotFoundError:
         pytest.skip("openwop-client is not installed")
 

@@ -88,6 +88,8 @@ async def answer_everything(api: Api, run_id: str) -> None:
         answer: Any = ANSWERS.get(entry.kind)
         if entry.kind == "clarification":
             answer = {"answers": [{"id": q["id"], "answer": "x"} for q in entry.request["data"]["questions"]]}
+        if entry.kind == "conversation.exchange" and "outcomeSchema" not in entry.request["data"]:
+            answer = "bye"  # which ends a chat
         if entry.request["data"].get("requiredApprovals", 1) > 1:
             await api.resolve(run_id, entry.node_id, {"action": "accept", "decidedBy": "somebody"})
             answer = {"action": "accept"}

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import base64
-import copy
 import logging
 import pickle
 import secrets
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import quote
 
 from openwop import OpenwopError
+
+with suppress(ImportError):
+    # As Dask does on import: from then on a pickled error has its cause, its context and its traceback in it.
+    from tblib import pickling_support
+
+    pickling_support.install()
 
 LIBRARIES = ("httpx", "httpcore", "hpack", "h2", "openwop", "aiohttp", "asyncio", "uvicorn", "opentelemetry")
 
@@ -102,8 +107,9 @@ def shown(error: BaseException) -> str:
         facts = {name: value for name, value in vars(one).items() if name != "idempotency_key"}
         parts += [str(one), repr(one), repr(one.args), repr(facts)]
         if isinstance(one, OpenwopError):
-            bare = copy.copy(one)
-            vars(bare).pop("idempotency_key", None)
+            bare = pickle.loads(pickle.dumps(one))  # noqa: S301  # with all that it is chained to
+            for each in chain(bare):
+                vars(each).pop("idempotency_key", None)
             parts += [repr(pickle.dumps(bare)), str(bare), repr(pickle.loads(pickle.dumps(bare)))]  # noqa: S301
     return "\n".join(parts)
 

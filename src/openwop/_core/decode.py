@@ -66,14 +66,16 @@ def decode_success(
         if kind is list:
             return cast("T", load_list(get_args(response_type)[0], answer.content))
         document = parse_json(answer.content)
+        if isinstance(document, kind):
+            return document
+        wrong = ModelMismatch("", "must be a JSON object")
     except ModelMismatch as mismatch:
         if body_optional:
             return cast("T", None)
-        raise _not_as_promised(operation, answer, mismatch, confidential, secrets) from None
-    if not isinstance(document, kind):
-        wrong = ModelMismatch("", "must be a JSON object")
-        raise _not_as_promised(operation, answer, wrong, confidential, secrets)
-    return document
+        wrong = mismatch
+    # Out of the handler: what is raised in there has the mismatch as its context, which holds the whole body, and some
+    # libraries (tblib, by way of Dask) pickle that as well.
+    raise _not_as_promised(operation, answer, wrong, confidential, secrets)
 
 
 def decode_json(operation: str, answer: Answer, secrets: Callable[[], Iterable[str]] = tuple) -> Any:
@@ -83,7 +85,8 @@ def decode_json(operation: str, answer: Answer, secrets: Callable[[], Iterable[s
     try:
         return parse_json(answer.content)
     except ModelMismatch as mismatch:
-        raise _not_as_promised(operation, answer, mismatch, secrets=secrets) from None
+        wrong = mismatch
+    raise _not_as_promised(operation, answer, wrong, secrets=secrets)
 
 
 def _not_as_promised(

@@ -113,8 +113,8 @@ class InboxWork:
 
     async def next_item(self) -> AsyncInboxItem | None:
         """The next question; ``None`` when there will be no more."""
-        while not self._ready:
-            if self._over:
+        while self._closed or not self._ready:
+            if self._closed or self._over:
                 self._raise_if_ended_from_outside()
                 return None
             if self._news.is_set():
