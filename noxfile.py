@@ -31,7 +31,7 @@ def install_group(session: nox.Session, name: str) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Style, formatting, import rules; that models, operations and OpenAPI document agree, and both clients."""
-    session.install("-q", "-e", ".[cli,devhost]")
+    session.install("-q", "-e", ".[cli,dask,devhost,fastapi,keyring,otel,redis]")
     install_group(session, "lint")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
@@ -95,7 +95,7 @@ def wheel(session: nox.Session) -> None:
     shutil.copytree(ROOT / "tests", away / "tests", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", away)
     session.chdir(away)
-    for extras in ("", "[cli,devhost]", "[dev]"):
+    for extras in ("", "[cli,devhost]", "[dask,fastapi,keyring,otel,redis]", "[dev]"):
         venv = work / "venv"
         shutil.rmtree(venv, ignore_errors=True)
         session.run("python", "-m", "virtualenv", "-q", str(venv))

@@ -23,6 +23,13 @@ RUNTIME = {"anyio", "httpcore", "httpx", "httpx-sse", "pydantic", "sniffio"}
 EXTRAS = {"aiohttp", "cli", "dask", "dev", "devhost", "fastapi", "keyring", "otel", "plot", "pytest", "redis"}
 
 
+INTEGRATIONS = {
+    "dask": "fan_out", "fastapi": "relay_events", "keyring": "KeyringToken(username='me')", "otel": "instrument",
+    "redis": "RedisReplayStore",
+}  # fmt: skip
+"""By the extra of each, and what is used of it."""
+
+
 def check(condition: object, message: str) -> None:
     """An assertion that ``python -O`` does not take away."""
     if not condition:
@@ -110,6 +117,24 @@ def check_command_without_its_extra() -> None:
     check("Traceback" not in done.stderr, f"it shows a traceback: {done.stderr[-2000:]}")
 
 
+def check_integrations(extras: str) -> None:
+    """Each is there with its extra, and without it says what to install."""
+    for name in INTEGRATIONS:
+        code = f"import openwop.integrations.{name} as module; module.{INTEGRATIONS[name]}"
+        done = subprocess.run(
+            [sys.executable, "-I", "-c", code],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        if name in extras:
+            check(done.returncode == 0, f"openwop.integrations.{name}: {done.stderr[-2000:]}")
+        else:
+            advice = f"pip install 'openwop[{name}]'"
+            check(
+                advice in done.stderr,
+                f"openwop.integrations.{name} does not say {advice}: {done.stderr[-2000:]}",
+            )
+
+
 def check_demo() -> None:
     done = run_command("demo")
     check(done.returncode == 0, f"`openwop demo` exits with {done.returncode}: {done.stderr[-2000:]}")
@@ -125,6 +150,9 @@ def main() -> None:
     asyncio.run(check_client())
     if extras == "":
         check_command_without_its_extra()
+        check_integrations(extras)
+    elif "fastapi" in extras:
+        check_integrations(extras)
     elif "cli" in extras:
         check_demo()
     print(f"install smoke test passed for openwop{extras}")
