@@ -39,10 +39,13 @@ def read_private(path: Path) -> bytes | None:
         return None
     except OSError as error:
         raise ConfigurationError(f"profile: {path} cannot be read ({_reason(error)})") from None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         # Of the open file, so that it is the one that is read, whatever is put in its place meanwhile.
         _refuse_if_not_private(path, os.fstat(descriptor))
-        content = file.read(MAX_BYTES + 1)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            content = file.read(MAX_BYTES + 1)
+    finally:
+        os.close(descriptor)
     if len(content) > MAX_BYTES:
         raise ConfigurationError(f"profile: {path} is longer than {MAX_BYTES} bytes")
     return content

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ssl
 import subprocess
+import sys
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +15,11 @@ import httpx
 import pytest
 
 from openwop import AsyncOpenwopClient, ConfigurationError, ConnectionFailedError, OpenwopClient
+from openwop.credentials import OAuth2ClientCredentials
 from support.certificates import Certificate, can_make_certificates, make_certificate
 from support.clients import MakeClient
 from support.fault_server import FaultServer, json_response, snapshot_doc
+from support.token_server import CLIENT_ID, CLIENT_SECRET, TokenServer
 
 pytestmark = [
     pytest.mark.anyio,
@@ -123,11 +127,22 @@ def test_what_cannot_be_used_is_told_before_anything_is_sent(files: Files, tmp_p
     certificate, key, locked = map(str, (files.mine.certificate, files.mine.key, files.locked_key))
     no_pem = tmp_path / "notes.txt"
     no_pem.write_text("not a certificate")
+    damaged = tmp_path / "damaged.pem"
+    damaged.write_text("-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n")
     refused: list[tuple[dict[str, Any], str]] = [
         ({"cert": "/no/such.pem"}, "cert: the certificate '/no/such.pem' cannot be read"),
         ({"cert": (certificate, "/no/such.key")}, "cert: the key '/no/such.key' cannot be read"),
         ({"cert": (certificate, str(files.server.key))}, "the key does not belong to the certificate"),
-        ({"cert": str(no_pem)}, "not in PEM form"),
+        ({"cert": (certificate, str(tmp_path))}, "cannot be read (Is a directory)"),
+        ({"cert": (None, key)}, "cert: the certificate None cannot be read (not a path)"),
+        ({"cert": str(no_pem)}, f"cert: there is no certificate in PEM form in {str(no_pem)!r}"),
+        ({"cert": (certificate, str(no_pem))}, f"cert: there is no key in PEM form in {str(no_pem)!r}"),
+        ({"cert": certificate}, f"cert: there is no key in PEM form in {certificate!r}"),
+        ({"cert": (str(damaged), key)}, f"cert: {str(damaged)!r}, {key!r} cannot be used: not in PEM form"),
+        ({"cert": (certificate, locked, 3)}, "cert: the password must be text"),
+        ({"cert": (certificate, locked, "long" * 500)}, "cert: the password must be text of at most 1,024"),
+        ({"cert": ()}, "cert: must be a file"),
+        ({"cert": (str(files.mine.certificate), locked, "")}, "the password is wrong"),
         ({"cert": (certificate, locked)}, "the key is encrypted"),
         ({"cert": (certificate, locked, "wrong")}, "the password is wrong"),
         ({"cert": (certificate, key, "p", "x")}, "cert: must be a file"),
@@ -141,3 +156,58 @@ def test_what_cannot_be_used_is_told_before_anything_is_sent(files: Files, tmp_p
             AsyncOpenwopClient("https://host.example", **options)
         assert reason in str(caught.value), options
         assert "wrong'" not in str(caught.value)
+
+
+def test_nobody_is_asked_for_the_password_of_a_key_on_the_terminal(files: Files) -> None:
+    """We chose it: OpenSSL would ask there, and a service would wait for an answer for ever."""
+    if sys.platform == "win32":
+        pytest.skip("no terminals of this kind")
+    cert = (str(files.mine.certificate), str(files.locked_key))
+    program = textwrap.dedent(f"""
+        import os, pty
+        child, terminal = pty.fork()
+        if child == 0:
+            from openwop import AsyncOpenwopClient
+            try:
+                AsyncOpenwopClient("https://host.example", cert={cert!r})
+            except Exception as error:
+                print(type(error).__name__, flush=True)
+            os._exit(0)
+        told = b""
+        try:
+            while piece := os.read(terminal, 1000):
+                told += piece
+                if b"pass" in told.lower():
+                    break
+        except OSError:
+            pass  # the child has ended, and its terminal with it
+        print(told.decode().strip())
+    """)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.stdout == "ConfigurationError\n", done.stderr
+
+
+async def test_a_token_server_is_shown_a_certificate_too(files: Files) -> None:
+    context = files.server.server_context()
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(files.mine.certificate)
+    tls: dict[str, Any] = {"verify": str(files.server.certificate), "timeout": 5}
+    with TokenServer(ssl_context=context) as tokens:
+        cert = (str(files.mine.certificate), str(files.mine.key))
+        assert (
+            await OAuth2ClientCredentials(tokens.url, CLIENT_ID, CLIENT_SECRET, cert=cert, **tls)()
+            == "token-1"
+        )
+        with pytest.raises(ConnectionFailedError, match="token_url"):
+            await OAuth2ClientCredentials(tokens.url, CLIENT_ID, CLIENT_SECRET, **tls)()
+    assert tokens.given == 1
+
+
+def test_paths_may_be_path_objects(files: Files) -> None:
+    """We chose to take what is obviously meant."""
+    options: dict[str, Any] = {
+        "verify": files.server.certificate, "cert": (files.mine.certificate, files.mine.key),
+    }  # fmt: skip
+    AsyncOpenwopClient("https://host.example", **options)

@@ -73,6 +73,37 @@ def test_a_profile_that_was_saved_is_read_again() -> None:
     assert profile_names() == ["default"]
 
 
+@pytest.mark.parametrize(
+    ("platform", "variables", "expected"),
+    [
+        ("linux", {"XDG_CONFIG_HOME": "/x"}, "/x/openwop/credentials.toml"),
+        ("linux", {"XDG_CONFIG_HOME": "not/absolute"}, "/home/me/.config/openwop/credentials.toml"),
+        ("linux", {}, "/home/me/.config/openwop/credentials.toml"),
+        ("darwin", {}, "/home/me/Library/Application Support/openwop/credentials.toml"),
+        ("darwin", {"XDG_CONFIG_HOME": "/x"}, "/x/openwop/credentials.toml"),
+        ("win32", {"APPDATA": "/roaming"}, "/roaming/openwop/credentials.toml"),
+        ("win32", {}, "/home/me/AppData/Roaming/openwop/credentials.toml"),
+    ],
+)
+def test_the_file_is_where_the_platform_keeps_settings(
+    monkeypatch: pytest.MonkeyPatch, platform: str, variables: dict[str, str], expected: str
+) -> None:
+    """We chose it: the XDG rules, which also say to ignore a relative folder, and those of macOS and Windows."""
+    for name in ("XDG_CONFIG_HOME", "APPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in (variables | {"HOME": "/home/me"}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "platform", platform)
+    assert credentials_path() == Path(expected)
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
+    with pytest.raises(ConfigurationError, match="XDG_CONFIG_HOME"):
+        credentials_path()
+
+
 def test_nothing_is_made_where_nothing_is_to_be_changed(folder: Path) -> None:
     assert not delete_profile("work")
     assert profile_names() == []
@@ -127,6 +158,18 @@ def test_at_no_moment_is_there_a_file_that_others_can_read(
 
 
 @posix_only
+def test_a_umask_that_takes_everything_leaves_the_file_to_its_owner(folder: Path) -> None:
+    """We chose it: a file that we could not read ourselves would be lost."""
+    folder.mkdir(parents=True)
+    before = os.umask(0o777)
+    try:
+        save_profile("work", base_url="https://work.example")
+    finally:
+        os.umask(before)
+    assert permissions(credentials_path()) == 0o600
+
+
+@posix_only
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o610])
 def test_a_file_that_others_can_read_is_neither_read_nor_written(mode: int) -> None:
     path = write("[profiles.work]\nbase_url = 'https://work.example'\n")
@@ -156,9 +199,11 @@ def test_a_file_of_another_user_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @posix_only
-def test_what_is_no_file_is_refused_and_holds_nobody_up(folder: Path) -> None:
+@pytest.mark.parametrize("kind", ["pipe", "folder"])
+def test_what_is_no_file_is_refused_and_holds_nobody_up(folder: Path, kind: str) -> None:
+    """Opening a pipe to read waits for somebody who writes."""
     folder.mkdir(parents=True)
-    os.mkfifo(credentials_path(), 0o600)
+    {"pipe": os.mkfifo, "folder": os.mkdir}[kind](credentials_path(), 0o600)
     with pytest.raises(ConfigurationError, match="not a file"):
         profile_settings("work")
 
@@ -278,14 +323,20 @@ def test_a_key_does_not_move_to_another_host_by_itself() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_profiles_key_is_sent_to_its_own_host_and_to_no_other() -> None:
+@pytest.mark.parametrize("by_environment", [False, True])
+async def test_a_profiles_key_is_sent_to_its_own_host_and_to_no_other(
+    monkeypatch: pytest.MonkeyPatch, by_environment: bool
+) -> None:
     """We chose it: whatever points a client elsewhere, an argument or the environment."""
     with FaultServer() as own, FaultServer() as other:
         for server in (own, other):
             server.on("GET", "/v1/runs/run-1", json_response(200, snapshot_doc()))
         save_profile("work", base_url=own.base_url, api_key="hk_work")
+        if by_environment:
+            monkeypatch.setenv("OPENWOP_PROFILE", "work")
+        profile = None if by_environment else "work"
         for base_url in (None, own.base_url, other.base_url):
-            async with AsyncOpenwopClient(base_url, profile="work", protocol="1") as client:
+            async with AsyncOpenwopClient(base_url, profile=profile, protocol="1") as client:
                 await client.runs.get("run-1")
         assert [request.headers.get("authorization") for request in own.requests] == ["Bearer hk_work"] * 2
         assert [request.headers.get("authorization") for request in other.requests] == [None]

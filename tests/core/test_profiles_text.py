@@ -77,3 +77,48 @@ def test_what_only_looks_like_the_table_is_none() -> None:
     with pytest.raises(CannotEditError):
         with_profile(text, "a", {"x": "2"})
     assert with_profile(text, "b", {"x": "2"}).endswith('[profiles.b]\nx = "2"\n')
+
+
+DOCUMENTS = st.lists(
+    st.sampled_from(
+        [
+            "[profiles.work]", "[profiles.'a.b']", "[profiles]", "[other]", "[[list]]", "# api_key = 'x'", "",
+            'base_url = "https://a.example"', "api_key = 'hk_1'", 'x = """', '"""', "x = [", "[1],", "]", "n = 1",
+            "\t[ profiles . work ]", "[profiles.work.below]", "y.z = 2",
+        ]
+    ),
+    max_size=12,
+).map("\n".join)  # fmt: skip
+
+
+@given(DOCUMENTS, st.one_of(st.sampled_from(["work", "a.b", "list"]), NAMES))
+def test_a_change_of_the_text_says_what_was_meant_or_is_refused(text: str, name: str) -> None:
+    """We chose it: whatever is in the file, everything but one profile means the same afterwards."""
+    try:
+        before: dict[str, Any] = tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return
+    values = {"base_url": "https://new.example", "api_key": "hk_new"}
+    try:
+        after = tomllib.loads(with_profile(text, name, values))
+    except CannotEditError:
+        return
+    old = before.get("profiles", {}).get(name, {})
+    assert after["profiles"].pop(name) == old | values
+    before.get("profiles", {}).pop(name, None)
+    assert {**after, "profiles": after["profiles"]} == {"profiles": {}, **before}
+
+
+@given(DOCUMENTS)
+def test_a_deletion_in_the_text_takes_one_profile_or_is_refused(text: str) -> None:
+    try:
+        before: dict[str, Any] = tomllib.loads(text)
+        if "work" not in before["profiles"]:
+            return
+        after = tomllib.loads(without_profile(text, "work"))
+    except (tomllib.TOMLDecodeError, KeyError, CannotEditError):
+        return
+    del before["profiles"]["work"]
+    assert after.get("profiles", {}) == before.pop("profiles")
+    after.pop("profiles", None)
+    assert after == before

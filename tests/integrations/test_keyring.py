@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 import threading
 from collections.abc import Iterator
@@ -133,9 +134,31 @@ async def test_a_keyring_without_the_key_says_how_to_put_it_there(ring: Ring) ->
 async def test_a_keyring_that_cannot_be_opened_shows_nothing(ring: Ring) -> None:
     ring.fails = True
     key = KeyringToken(username="work")
-    with pytest.raises(ConfigurationError, match="KeyringLocked") as caught:
-        await key()
+    for _ in range(3):
+        with pytest.raises(ConfigurationError, match="KeyringLocked") as caught:
+            await key()
+        assert "canary" not in str(caught.value)
+    assert len(ring.threads) == 1  # asked again only after a while: each time, its user may see a window
+    ring.fails = False
+    key.save("hk_1")  # which makes up for all that went before
+    assert await key() == "hk_1"
+
+
+async def test_an_entry_that_is_no_key_is_refused_and_not_shown(ring: Ring) -> None:
+    ring.entries["openwop", "work"] = "canary with spaces"
+    with pytest.raises(ConfigurationError, match="api_key: has spaces") as caught:
+        await KeyringToken(username="work")()
     assert "canary" not in str(caught.value)
+
+
+async def test_nothing_of_the_key_is_shown(ring: Ring) -> None:
+    key = KeyringToken(username="work")
+    key.save("hk_canary")
+    await key()
+    assert repr(key) == "KeyringToken(username='work', service='openwop')"
+    assert "canary" not in repr(vars(key))
+    with pytest.raises(TypeError, match="not pickled"):
+        pickle.dumps(key)
 
 
 def test_a_key_is_taken_out_again(ring: Ring) -> None:
@@ -152,6 +175,7 @@ def test_what_cannot_be_is_refused(ring: Ring) -> None:
         ({"username": "a", "service": 7}, "service"),
         ({"username": "a", "cache_s": -1}, "cache_s"),
         ({"username": "a", "cache_s": True}, "cache_s"),
+        ({"username": "a", "cache_s": "60"}, "cache_s"),
     ]
     for options, field in wrong:
         with pytest.raises(ConfigurationError, match=f"^{field}"):

@@ -40,13 +40,8 @@ VerifyTypes = bool | str | ssl.SSLContext
 CertTypes = str | tuple[str, str] | tuple[str, str, str]
 
 CONNECT_TIMEOUT_S = 5.0
-_CERT_PROBLEMS = {
-    "KEY_VALUES_MISMATCH": "the key does not belong to the certificate",
-    "NO_START_LINE": "not in PEM form",
-    "PEM_LIB": "no key in PEM form, or a certificate without one",
-    "BAD_DECRYPT": "the password is wrong",
-    "BAD_PASSWORD_READ": "the password is wrong",
-}
+_CERT_PROBLEMS = {"KEY_VALUES_MISMATCH": "the key does not belong to the certificate"}
+_LONGEST_PEM = 1024 * 1024
 _IS_AS_SENT = re.compile(
     r"/(?:[\w~,:@=&+/.-]|%[0-9A-Fa-f]{2})*(?:\?(?:[\w~,:@=&+/.-]|%[0-9A-Fa-f]{2})+)?", re.ASCII
 )
@@ -375,37 +370,44 @@ def _load_client_certificate(context: ssl.SSLContext, cert: Any) -> None:
     parts = cast("tuple[Any, ...]", (cert,) if _is_path(cert) else cert if isinstance(cert, tuple) else ())
     if not 1 <= len(parts) <= 3:
         raise ConfigurationError("cert: must be a file, (certificate, key) or (certificate, key, password)")
-    for what, path in zip(("certificate", "key"), parts, strict=False):
-        try:
-            with open(path, "rb"):
-                pass
-        except (OSError, TypeError) as error:
-            reason = (isinstance(error, OSError) and error.strerror) or "not a path"
-            raise ConfigurationError(f"cert: the {what} {path!r} cannot be read ({reason})") from None
-    password: str | None = parts[2] if len(parts) == 3 else None
-
+    certificate, key, password = (*parts, None, None)[:3]
+    _check_pem("certificate", certificate, b"-----BEGIN ")
+    _check_pem("key", certificate if key is None else key, b"PRIVATE KEY-----")
     asked = False
 
-    def ask() -> str:
+    def ask() -> Any:
         nonlocal asked
         asked = True
         if password is None:  # OpenSSL would ask for it on the terminal, and wait there
-            raise ConfigurationError(f"cert: the key is encrypted; give cert=({parts[0]!r}, key, password)")
+            raise ConfigurationError(
+                f"cert: the key is encrypted; give cert=({certificate!r}, key, password)"
+            )
         return password
 
     try:
-        context.load_cert_chain(parts[0], parts[1] if len(parts) > 1 else None, ask)
+        context.load_cert_chain(certificate, key, ask)
     except ssl.SSLError as error:
         # OpenSSL does not always say why it cannot read a key that it has asked the password of.
         unknown = "the password is wrong, or the key is damaged" if asked else "not in PEM form"
-        reason = _CERT_PROBLEMS.get(error.reason or "", error.reason or unknown)
-        raise ConfigurationError(
-            f"cert: {', '.join(map(repr, parts[:2]))} cannot be used: {reason}"
-        ) from None
+        reason = _CERT_PROBLEMS.get(error.reason or "", unknown)
+        named = ", ".join(repr(os.fspath(part)) for part in (certificate, key) if part is not None)
+        raise ConfigurationError(f"cert: {named} cannot be used: {reason}") from None
     except ConfigurationError:  # of `ask`
         raise
     except (TypeError, ValueError):
         raise ConfigurationError("cert: the password must be text of at most 1,024 characters") from None
+
+
+def _check_pem(what: str, path: Any, mark: bytes) -> None:
+    """OpenSSL does not say which of the two files it cannot read, nor that the key is missing."""
+    try:
+        with open(path, "rb") as file:
+            found = mark in file.read(_LONGEST_PEM)
+    except (OSError, TypeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a path"
+        raise ConfigurationError(f"cert: the {what} {path!r} cannot be read ({reason})") from None
+    if not found:
+        raise ConfigurationError(f"cert: there is no {what} in PEM form in {os.fspath(path)!r}")
 
 
 def proxy_applies(base_url: httpx.URL) -> bool:

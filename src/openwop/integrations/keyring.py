@@ -42,7 +42,8 @@ class KeyringToken(CachedToken):
         for name, value in names.items():
             if not isinstance(value, str) or not value:
                 raise ConfigurationError(f"{name}: must be text that is not empty")
-        if isinstance(cache_s, bool) or not 0 <= cache_s <= 24 * 3600:
+        seconds: Any = cache_s
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= 24 * 3600:
             raise ConfigurationError("cache_s: must be a number of seconds from 0 to 86400")
         try:
             import keyring
