@@ -369,11 +369,7 @@ class InvalidRequestError(ApiError):
 
 
 class AuthenticationError(ApiError):
-    """401: no key, or one that is invalid, expired or revoked.
-
-    Without a ``status`` it was an OAuth server that gave no token, see
-    :class:`~openwop.credentials.OAuth2ClientCredentials`.
-    """
+    """401: no key, or one that is invalid, expired or revoked; without a ``status``, an OAuth server gave no token."""
 
 
 class PermissionDeniedError(ApiError):

@@ -111,6 +111,19 @@ async def test_a_source_is_told_once_for_a_call_and_not_of_other_refusals(
     assert vault.refused == ["one"]
 
 
+async def test_a_source_has_no_part_in_calls_by_an_interrupts_token(
+    host: FaultServer, make_client: MakeClient
+) -> None:
+    """The token in the path is the credential: a refusal of it says nothing about the key, and is not tried again."""
+    host.on("*", "*", error_response(401, "unauthenticated"))
+    vault = Vault("one", "two")
+    client = make_client(host, api_key=vault)
+    with pytest.raises(ApiError):
+        await client.interrupts.resolve_token("dG9rZW4.bWFj", {"action": "accept"})
+    assert len(host.requests) == 1
+    assert (vault.threads, vault.refused) == (set(), [])
+
+
 async def test_what_a_renewal_raises_comes_out(host: FaultServer, make_client: MakeClient) -> None:
     """And the refusal that led to it is its context."""
     host.on("GET", RUN, error_response(401, "key_expired"))

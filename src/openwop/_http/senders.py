@@ -370,7 +370,7 @@ def _load_client_certificate(context: ssl.SSLContext, cert: Any) -> None:
     parts = cast("tuple[Any, ...]", (cert,) if _is_path(cert) else cert if isinstance(cert, tuple) else ())
     if not 1 <= len(parts) <= 3:
         raise ConfigurationError("cert: must be a file, (certificate, key) or (certificate, key, password)")
-    certificate, key, password = (*parts, None, None)[:3]
+    certificate, key, password = cast("tuple[Any, Any, Any]", (*parts, None, None)[:3])
     _check_pem("certificate", certificate, b"-----BEGIN ")
     _check_pem("key", certificate if key is None else key, b"PRIVATE KEY-----")
     asked = False
@@ -390,7 +390,7 @@ def _load_client_certificate(context: ssl.SSLContext, cert: Any) -> None:
         # OpenSSL does not always say why it cannot read a key that it has asked the password of.
         unknown = "the password is wrong, or the key is damaged" if asked else "not in PEM form"
         reason = _CERT_PROBLEMS.get(error.reason or "", unknown)
-        named = ", ".join(repr(os.fspath(part)) for part in (certificate, key) if part is not None)
+        named = ", ".join(repr(str(part)) for part in (certificate, key) if part is not None)
         raise ConfigurationError(f"cert: {named} cannot be used: {reason}") from None
     except ConfigurationError:  # of `ask`
         raise

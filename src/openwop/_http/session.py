@@ -479,8 +479,10 @@ class Session:
 
     async def _has_another(self, refused: str | None, limit: float) -> bool:
         """Whether the callable has another token than the one that the host refused, of which it is told first."""
+        if refused is None:
+            return False  # the request is authorised by something else
         invalidate = getattr(self.config.api_key, "invalidate", None)
-        if refused is not None and callable(invalidate):
+        if callable(invalidate):
             invalidate(refused)
         return await self.api_key(limit) != refused
 
