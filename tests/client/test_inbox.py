@@ -465,3 +465,26 @@ async def test_a_quorum_is_asked_for_once(client: AsyncOpenwopClient) -> None:
         assert (await item.resolve({"action": "accept", "decidedBy": "bob"})).taken
         assert [later.node_id async for later in inbox] == []
     assert (await run.snapshot()).status == "completed"
+
+
+async def test_a_turn_that_somebody_else_has_said_is_withdrawn_while_the_run_goes_on(
+    client: AsyncOpenwopClient,
+) -> None:
+    run = await client.start("openwop-conversation")
+    async with Inbox(client, [run]) as inbox:
+        ready = inbox._work._ready
+        await until(lambda: len(ready) == 1, "the first turn")
+        await run.respond({"city": "Oslo"})
+        await until(lambda: [item.data.turn_index for _, item in ready] == [2], "only the second turn")  # type: ignore[union-attr]
+        assert (await (await anext(inbox)).reply({"city": "Bergen"})).taken
+
+
+async def test_what_came_as_the_inbox_was_closed_is_not_given(client: AsyncOpenwopClient) -> None:
+    run = await client.start("openwop-approval")
+    async with Inbox(client, [run]) as inbox:
+        await until(lambda: len(inbox._work._ready) == 1, "a question")
+        late = inbox._work._ready[0]
+    inbox._work._ready.append(late)
+    with pytest.raises(StopAsyncIteration):
+        await anext(inbox)
+    await run.cancel()
