@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import anyio
@@ -22,7 +23,7 @@ from openwop._core.masks import holds_mask
 from openwop._core.options import Unlisted
 from openwop._core.outcomes import outcome_error
 from openwop._core.request import check_path_value
-from openwop._desk import Desk, OnInterrupt
+from openwop._desk import Desk, OnInterrupt, look_at_log
 from openwop._execution import time_limit
 from openwop.config import checked_wait
 from openwop.errors import (
@@ -52,8 +53,6 @@ __all__ = ["AsyncRun", "OnInterrupt"]
 
 logger = logging.getLogger("openwop.run")
 
-_EVENTS_PER_READ = 100
-"""What a host's storage gives per read unless told otherwise (storage-adapters.md)."""
 _LAST_LOOK_S = 2.0
 _LOOKS_FOR_THE_FINAL_STATE = 5
 _STATUS_AFTER = {"run.completed": "completed", "run.failed": "failed", "run.cancelled": "cancelled"}
@@ -189,7 +188,7 @@ class AsyncRun:
     async def _wait(self, on_interrupt: OnInterrupt | None) -> RunSnapshot:
         desk = None
         if on_interrupt is not None:
-            desk = Desk(self._id, on_interrupt, self._look_at_log, self.resolve)
+            desk = Desk(self._id, on_interrupt, partial(look_at_log, self), self.resolve)
         lost: OpenwopError | None = None
         try:
             if self._ended_as is None:
@@ -368,26 +367,7 @@ class AsyncRun:
                 print(interrupt.node_id, interrupt.kind, interrupt.data)
         """
         ledger = InterruptLedger(self._id)
-        return (await self._look_at_log(ledger, None))[0]
-
-    async def _look_at_log(
-        self, ledger: InterruptLedger, after: int | None
-    ) -> tuple[list[Interrupt], int | None]:
-        """What is pending once ``ledger`` has seen all that is in the log behind ``after``, and where the log ends."""
-        snapshot = await self.snapshot()
-        while not snapshot.is_terminal:
-            page = await self._runs.poll_events(self._id, after=after, wait=1)
-            # A host that takes no cursor gives the same events again, and must not keep this going for ever.
-            new = [event for event in page.events if after is None or event.sequence > after]
-            for event in new:
-                ledger.see(event)
-                after = event.sequence if after is None else max(after, event.sequence)
-            # The end of a live run's log is only known by waiting for nothing.  That is not waited for when the
-            # events account for the run's state, and the page is the last one by its own word or by its length.
-            last = page.last_event_seq == after or len(page.events) < _EVENTS_PER_READ
-            if not new or (last and ledger.explains(snapshot)):
-                break
-        return ledger.pending(snapshot), after
+        return (await look_at_log(self, ledger, None))[0]
 
     async def resolve(self, node_id: str, value: Any) -> InterruptResolution:
         """Resolve what ``node_id`` waits for; see :meth:`AsyncInterrupts.resolve`.

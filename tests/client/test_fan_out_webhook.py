@@ -26,6 +26,7 @@ from openwop import (
 )
 from openwop._fanout.polls import Line, RunLooks, look_for_questions
 from openwop.devhost import DevHost
+from openwop.models import EventPage
 from openwop.webhooks import (
     MemoryReplayStore,
     WebhookReceiver,
@@ -34,7 +35,15 @@ from openwop.webhooks import (
     signed_headers,
 )
 from support.clients import MakeClient
-from support.fault_server import FaultServer, Request, Script, error_response, json_response, snapshot_doc
+from support.fault_server import (
+    FaultServer,
+    Request,
+    Script,
+    error_response,
+    event_doc,
+    json_response,
+    snapshot_doc,
+)
 from support.scripted_runs import ENDS, ScriptedRuns, specs
 from support.transport import until
 
@@ -411,8 +420,13 @@ class LateRun:
     async def snapshot(self) -> RunSnapshot:
         return RunSnapshot.model_validate(snapshot_doc("running", runId=self.id))
 
-    async def _look_at_log(self, ledger: Any, after: int | None) -> tuple[list[Interrupt], int]:
-        return [Interrupt(run_id=self.id, node_id="gate", kind="approval")] if after is None else [], 3
+    @property
+    def _runs(self) -> LateRun:
+        return self
+
+    async def poll_events(self, run_id: str, *, after: int | None, wait: int) -> EventPage:
+        asked = event_doc(3, "approval.requested", runId=run_id, nodeId="gate", payload={})
+        return EventPage.model_validate({"events": [asked], "isComplete": False})
 
     async def resolve(self, node_id: str, value: Any) -> None:
         self.answers.append((node_id, value["action"]))

@@ -44,6 +44,20 @@ SCHEMA = {"type": "object", "required": ["city"], "properties": {"city": {"type"
         # Patterns are the host's: theirs are in another dialect, and some take for ever.
         ({"type": "string", "pattern": r"^(a+)+\Z$"}, "a" * 40 + "b", None),
         ({"type": "array", "items": {"pattern": r"\p{L}"}}, ["1"], None),
+        # And only they are: not what is named so, and no value.
+        (
+            {"properties": {"pattern": {"type": "string"}}, "additionalProperties": False},
+            {"pattern": "a"},
+            None,
+        ),
+        ({"properties": {"pattern": {"type": "string"}}}, {"pattern": 7}, "answer.pattern"),
+        (
+            {"properties": {"a": {"$ref": "#/$defs/pattern"}}, "$defs": {"pattern": {"type": "null"}}},
+            {"a": 1},
+            "answer.a",
+        ),
+        ({"const": {"pattern": "a"}}, {"pattern": "a"}, None),
+        ({"enum": [{"pattern": "a"}]}, {"pattern": "a"}, None),
         # What is no schema refuses nothing, as only the host knows what it means.
         ({"properties": 7}, {"a": 1}, None),
         ({"type": "string", "minLength": "two"}, "x", None),

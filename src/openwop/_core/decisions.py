@@ -32,6 +32,11 @@ _HANDLED_CODES = frozenset(
     {"interrupt_not_found", "interrupt_already_resolved", "interrupt_gone", "interrupt_cancelled"}
 )
 
+_NAMED_SCHEMAS = frozenset({"properties", "$defs", "definitions"})
+"""Keywords of a schema whose members may have any name, that of a keyword too."""
+_VALUES = frozenset({"const", "enum", "default", "examples"})
+"""Keywords of a schema that have plain values in them."""
+
 
 def timestamp(now: datetime) -> str:
     """``now`` (aware) as the protocol spells moments: ISO 8601 in UTC with milliseconds."""
@@ -142,8 +147,16 @@ def checked_answer(interrupt: Interrupt, value: Any) -> None:
 
 def _without_patterns(schema: Any) -> Any:
     if isinstance(schema, Mapping):
-        members = cast("Mapping[str, Any]", schema)
-        return {name: _without_patterns(member) for name, member in members.items() if name != "pattern"}
+        without: JsonObject = {}
+        for name, member in cast("Mapping[str, Any]", schema).items():
+            if name in _NAMED_SCHEMAS and isinstance(member, Mapping):
+                schemas = cast("Mapping[str, Any]", member)
+                without[name] = {field: _without_patterns(of_field) for field, of_field in schemas.items()}
+            elif name in _VALUES:
+                without[name] = member
+            elif name != "pattern":
+                without[name] = _without_patterns(member)
+        return without
     if isinstance(schema, list):
         return [_without_patterns(item) for item in cast("list[Any]", schema)]
     return schema

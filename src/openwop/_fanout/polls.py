@@ -6,6 +6,8 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 
 import anyio
 
@@ -13,7 +15,7 @@ from openwop._core.logs import log_fields
 from openwop._core.outcomes import outcome_error
 from openwop._core.pace import look_interval_s
 from openwop._core.retry import RETRYABLE_STATUSES
-from openwop._desk import Desk, OnInterrupt
+from openwop._desk import Desk, OnInterrupt, look_at_log
 from openwop.errors import ApiError, ConnectionFailedError, OpenwopError, RequestTimeoutError
 from openwop.handles import AsyncRun
 from openwop.models.runs import RunSnapshot
@@ -36,9 +38,13 @@ class Line:
     def __init__(self) -> None:
         self._places = anyio.Semaphore(_LOOKS_AT_ONCE, fast_acquire=True)
 
+    def place(self) -> AbstractAsyncContextManager[None]:
+        """A place in it, for as long as something is looked at."""
+        return self._places
+
     async def look(self, run: AsyncRun) -> RunSnapshot:
         """The state of ``run``, when it is its turn."""
-        async with self._places:
+        async with self.place():
             return await run.snapshot()
 
 
@@ -46,7 +52,7 @@ def look_for_questions(run: AsyncRun, on_interrupt: OnInterrupt | None) -> LookF
     """What hands on what ``run`` asks, if there is somebody to be asked."""
     if on_interrupt is None:
         return None
-    return Desk(run.id, on_interrupt, run._look_at_log, run.resolve).look
+    return Desk(run.id, on_interrupt, partial(look_at_log, run), run.resolve).look
 
 
 class RunLooks:

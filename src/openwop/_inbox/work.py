@@ -5,6 +5,7 @@ All of it belongs to one background task, which knows nothing of the object that
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import time
@@ -19,11 +20,11 @@ import anyio.abc
 
 from openwop._core.ledger import is_request, is_resolution
 from openwop._core.pace import look_interval_s
-from openwop._desk import OnInterrupt, PendingLooks
+from openwop._desk import OnInterrupt, PendingLooks, look_at_log
 from openwop._fanout.polls import Line, RunLooks
 from openwop._inbox.items import AsyncInboxItem
-from openwop.errors import OpenwopError
 from openwop.handles import AsyncRun
+from openwop.models.events import RunEvent
 
 if TYPE_CHECKING:
     from openwop.client import AsyncOpenwopClient
@@ -61,7 +62,7 @@ class _Watch:
 
     def __init__(self, run: AsyncRun) -> None:
         self.run = run
-        self.pending = PendingLooks(run.id, run._look_at_log)
+        self.pending = PendingLooks(run.id, partial(look_at_log, run))
         self.scope: anyio.CancelScope | None = None
         """Of its task, once that was started."""
 
@@ -81,6 +82,8 @@ class InboxWork:
         self._news = anyio.Event()
         self._room = anyio.Event()
         self._changed = anyio.Event()
+        self._in_hand = 0
+        """How many questions the handler has, any of which may bring another run."""
         self._over = False
         self._complete = False
         self._closed = False
@@ -94,7 +97,7 @@ class InboxWork:
 
     def watch(self, run_id: str) -> None:
         """Watch a run, unless it is watched."""
-        if self._over or self._closed:
+        if self._complete or self._over or self._closed:
             raise RuntimeError("this inbox is closed, or all its runs were over; make another one")
         if run_id not in self._watches:
             watch = _Watch(self._client.get_run_handle(run_id))
@@ -153,11 +156,11 @@ class InboxWork:
                     if self._watches.get(watch.run.id) is watch:  # else it was let go meanwhile
                         watch.scope = anyio.CancelScope()
                         group.start_soon(self._follow, group, watch, watch.scope)
-                if not self._watches and not self.settings.keep_open:
+                if not self._watches and not self._in_hand and not self.settings.keep_open:
+                    self._complete = True  # who comes now comes too late, and is told so
                     break
                 self._changed = anyio.Event()
                 await self._changed.wait()
-        self._complete = True
 
     def ended(self) -> None:
         """The task of :meth:`run` is over."""
@@ -174,21 +177,26 @@ class InboxWork:
                     await _by_stream(watch, offer)
                 else:
                     await _by_looks(watch, offer, self._line)
-        except OpenwopError as error:
+        except Exception as error:  # noqa: BLE001  # a boundary: the caller's middleware may raise anything
             self._problem(watch.run.id, None, error)
         if self._watches.get(watch.run.id) is watch:
             del self._watches[watch.run.id]
         self._withdraw(watch, lambda _: True)
         self._changed.set()
 
-    async def _offer(self, group: anyio.abc.TaskGroup, watch: _Watch, seen: int | None = None) -> None:
+    async def _offer(self, group: anyio.abc.TaskGroup, watch: _Watch, event: RunEvent | None = None) -> None:
         """Look at what is pending; hand on what is new, and take back what is over."""
-        new = await watch.pending.look(seen)
+        if self.settings.strategy == "poll":
+            async with self._line.place():
+                new = await watch.pending.look()
+        else:
+            new = await watch.pending.look(event)
         self._withdraw(watch, lambda item: not watch.pending.is_told(item.interrupt))
         for interrupt in new:
             item = AsyncInboxItem(watch.run, interrupt)
             if self.settings.handler is not None:
                 await self._handling.acquire()
+                self._in_hand += 1
                 group.start_soon(self._handle, self.settings.handler, item)
                 continue
             while len(self._ready) >= _MAX_READY:
@@ -211,10 +219,18 @@ class InboxWork:
             answer: Any = await handler(item.interrupt)
             if answer is not None:
                 await item.resolve(answer)
+        except asyncio.CancelledError as error:
+            if anyio.current_effective_deadline() == float("-inf"):
+                raise  # the inbox ends
+            failure = RuntimeError("a handler, or what it waited for, was cancelled by somebody else")
+            failure.__cause__ = error
+            self._problem(item.run_id, item.node_id, failure)
         except Exception as error:  # noqa: BLE001  # a boundary: one handler's error must not end the others
             self._problem(item.run_id, item.node_id, error)
         finally:
             self._handling.release()
+            self._in_hand -= 1
+            self._changed.set()
 
     def _problem(self, run_id: str, node_id: str | None, error: Exception) -> None:
         self.problems.append(InboxProblem(run_id, node_id, error))
@@ -232,7 +248,7 @@ async def _by_stream(watch: _Watch, offer: Offer) -> None:
         async for event in events:
             asks = is_request(event.type) or is_resolution(event.type)
             if asks and not watch.pending.knows(event):
-                await offer(event.sequence)
+                await offer(event)
 
 
 async def _by_looks(watch: _Watch, offer: Offer, line: Line) -> None:
