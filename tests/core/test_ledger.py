@@ -15,7 +15,13 @@ from openwop._core.decisions import (
     completed_answer,
     refinement,
 )
-from openwop._core.ledger import InterruptLedger, interrupt_kind_of_status, is_waiting
+from openwop._core.ledger import (
+    InterruptLedger,
+    interrupt_kind_of_status,
+    is_request,
+    is_resolution,
+    is_waiting,
+)
 from openwop._core.outcomes import may_have_started, outcome_error
 from openwop.errors import (
     ApiError,
@@ -350,3 +356,18 @@ def test_what_to_refine_is_a_text_or_a_model() -> None:
 def test_a_refinement_that_says_nothing_is_refused(feedback: Any) -> None:
     with pytest.raises(RequestValidationError, match="feedback"):
         refinement(feedback)
+
+
+@pytest.mark.parametrize(
+    ("event_type", "asks", "ends"),
+    [
+        ("interrupt.requested", True, False),
+        ("node.suspended", True, False),
+        ("approval.received", False, True),
+        ("node.failed", False, True),
+        ("node.started", False, False),
+    ],
+)
+def test_what_an_event_may_change_is_known_by_its_type(event_type: str, asks: bool, ends: bool) -> None:
+    """We chose it: a look at the run is worth it for these alone."""
+    assert (is_request(event_type), is_resolution(event_type)) == (asks, ends)

@@ -38,7 +38,7 @@ class Line:
     def __init__(self) -> None:
         self._places = anyio.Semaphore(_LOOKS_AT_ONCE, fast_acquire=True)
 
-    def place(self) -> AbstractAsyncContextManager[None]:
+    def place(self) -> AbstractAsyncContextManager[object]:
         """A place in it, for as long as something is looked at."""
         return self._places
 
