@@ -6,7 +6,6 @@ fetches, all wait for it, and no cancellation of one takes the token away from t
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import logging
 import os
@@ -21,8 +20,8 @@ from functools import partial
 from typing import NoReturn
 
 import anyio
-import sniffio
 
+from openwop._loops import soon_here
 from openwop.credentials import Secret
 from openwop.errors import OpenwopError
 
@@ -172,7 +171,7 @@ class _Fetching:
 
     async def result(self) -> str:
         event = anyio.Event()
-        wake = partial(_caller_into_this_loop(), event.set)
+        wake = partial(soon_here(), event.set)
         with self._lock:
             ended = self._ended
             if not ended:
@@ -191,15 +190,6 @@ class _Fetching:
         for wake in waiting:
             with suppress(RuntimeError):  # its event loop is closed: nobody waits there any more
                 wake()
-
-
-def _caller_into_this_loop() -> Callable[[Callable[[], object]], object]:
-    """What calls a function in this event loop, from whatever thread."""
-    if sniffio.current_async_library() == "trio":
-        import trio
-
-        return trio.lowlevel.current_trio_token().run_sync_soon
-    return asyncio.get_running_loop().call_soon_threadsafe
 
 
 def _copy_of(error: BaseException) -> BaseException:

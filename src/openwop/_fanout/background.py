@@ -9,19 +9,12 @@ from collections.abc import Awaitable, Callable
 import anyio
 import sniffio
 
-__all__ = ["Background", "soon_here"]
+from openwop._loops import soon_here
+
+__all__ = ["Background"]
 
 _around: contextvars.ContextVar[tuple[Background, ...]] = contextvars.ContextVar("_around", default=())
 """Those whose work the present code is a part of: handlers of the caller, for one, are called in there."""
-
-
-def soon_here() -> Callable[[Callable[[], object]], object]:
-    """What has a function called in the present event loop, from any thread; ``RuntimeError`` when that is gone."""
-    if sniffio.current_async_library() == "asyncio":
-        return asyncio.get_running_loop().call_soon_threadsafe
-    import trio
-
-    return trio.lowlevel.current_trio_token().run_sync_soon
 
 
 class Background:

@@ -9,6 +9,7 @@ import anyio
 
 from openwop._core.pace import Pace
 from openwop._core.retry import THROTTLED_STATUSES
+from openwop._loops import Bell
 from openwop.errors import ApiError
 
 __all__ = ["StartGate", "asks_to_slow_down"]
@@ -31,17 +32,15 @@ class StartGate:
         self.pace = Pace(limit)
         self._longest_wait_s = longest_wait_s
         self._line = anyio.Lock(fast_acquire=True)
-        self._changed = anyio.Event()
+        self._changed = Bell()
 
     async def turn(self) -> float:
         """Wait until a start may go out.  It has then begun, at the moment returned, and is to be told of below."""
         pace = self.pace
         async with self._line:
             while (delay := pace.delay_s(time.monotonic())) != 0:
-                if self._changed.is_set():
-                    self._changed = anyio.Event()
                 with anyio.move_on_after(delay):
-                    await self._changed.wait()
+                    await self._changed.rung()
             begun_at = time.monotonic()
             pace.began(begun_at)
             return begun_at
@@ -49,12 +48,12 @@ class StartGate:
     def accepted(self, begun_at: float) -> None:
         """The host took the start."""
         self.pace.accepted(begun_at)
-        self._changed.set()
+        self._changed.ring()
 
     def ended(self) -> None:
         """The start came to another end."""
         self.pace.ended()
-        self._changed.set()
+        self._changed.ring()
 
     def refused(self, begun_at: float, error: ApiError) -> None:
         """The host asked to slow down instead of taking the start."""
@@ -72,4 +71,4 @@ class StartGate:
             retry_after_s=wait if wait is not None and wait <= self._longest_wait_s else None,
             rand=random.random(),
         )  # fmt: skip
-        self._changed.set()
+        self._changed.ring()

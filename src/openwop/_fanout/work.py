@@ -31,6 +31,7 @@ from openwop._fanout.polls import StatusPolls
 from openwop._fanout.source import SpecSource
 from openwop._fanout.specs import RunOutcome, RunSpec
 from openwop._http.watching import NOTHING
+from openwop._loops import Bell
 from openwop.errors import (
     ApiError,
     ConfigurationError,
@@ -92,8 +93,8 @@ class FanOutWork:
         self._looks = StatusPolls() if settings.receiver is None else DeliveredEnds(settings.receiver)
         self._journal = _journal_for(client, settings.journal)
         self._ready: deque[RunOutcome] = deque()
-        self._news = anyio.Event()
-        self._room = anyio.Event()
+        self._news = Bell()
+        self._room = Bell()
         self._complete = False
         self._over = False
         self._closed = False
@@ -114,11 +115,9 @@ class FanOutWork:
                 if error is not None and not self._closed:
                     raise error
                 return None
-            if self._news.is_set():
-                self._news = anyio.Event()
-            await self._news.wait()
+            await self._news.rung()
         outcome = self._ready.popleft()
-        self._room.set()
+        self._room.ring()
         return outcome
 
     def close(self) -> None:
@@ -156,7 +155,7 @@ class FanOutWork:
         self._group = None
         self.progress._end()
         self._over = True
-        self._news.set()
+        self._news.ring()
 
     async def _take_up(self, group: anyio.abc.TaskGroup) -> None:
         """Start a task for each spec, as room comes free."""
@@ -208,9 +207,7 @@ class FanOutWork:
         """Wait for room.  What comes free because all time is over is none."""
         limit = self.settings.concurrency
         while self.progress.in_flight >= limit or len(self._ready) >= limit:
-            if self._room.is_set():
-                self._room = anyio.Event()
-            await self._room.wait()
+            await self._room.rung()
         return time.monotonic() < self._ends_at
 
     # -- one spec ---------------------------------------------------------------------------------------------
@@ -258,8 +255,8 @@ class FanOutWork:
             self._stop_for(outcome.error)
             return
         self._ready.append(outcome)
-        self._news.set()
-        self._room.set()
+        self._news.ring()
+        self._room.ring()
 
     async def _outcome(self, index: int, spec: RunSpec, entry: Entry | None = None) -> RunOutcome:
         """Start the run and follow it to its end."""

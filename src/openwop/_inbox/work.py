@@ -23,6 +23,7 @@ from openwop._core.pace import look_interval_s
 from openwop._desk import OnInterrupt, PendingLooks, look_at_log
 from openwop._fanout.polls import Line, RunLooks
 from openwop._inbox.items import AsyncInboxItem
+from openwop._loops import Bell
 from openwop.handles import AsyncRun
 from openwop.models.events import RunEvent
 
@@ -79,9 +80,9 @@ class InboxWork:
         self._line = Line()
         self._handling = anyio.Semaphore(settings.concurrency, fast_acquire=True)
         self._ready: deque[tuple[_Watch, AsyncInboxItem]] = deque()
-        self._news = anyio.Event()
-        self._room = anyio.Event()
-        self._changed = anyio.Event()
+        self._news = Bell()
+        self._room = Bell()
+        self._changed = Bell()
         self._in_hand = 0
         """How many questions the handler has, any of which may bring another run."""
         self._over = False
@@ -103,7 +104,7 @@ class InboxWork:
             watch = _Watch(self._client.get_run_handle(run_id))
             self._watches[run_id] = watch
             self._waiting_to_start.append(watch)
-            self._changed.set()
+            self._changed.ring()
 
     def unwatch(self, run_id: str) -> None:
         """Watch a run no longer; its questions that wait to be taken are withdrawn."""
@@ -112,7 +113,7 @@ class InboxWork:
             if watch.scope is not None:
                 watch.scope.cancel()
             self._withdraw(watch, lambda _: True)
-            self._changed.set()
+            self._changed.ring()
 
     async def next_item(self) -> AsyncInboxItem | None:
         """The next question; ``None`` when there will be no more."""
@@ -120,19 +121,15 @@ class InboxWork:
             if self._closed or self._over:
                 self._raise_if_ended_from_outside()
                 return None
-            if self._news.is_set():
-                self._news = anyio.Event()
-            await self._news.wait()
+            await self._news.rung()
         item = self._ready.popleft()[1]
-        self._room.set()
+        self._room.ring()
         return item
 
     async def until_over(self) -> None:
         """Wait until there is nothing left to handle."""
         while not self._over:
-            if self._news.is_set():
-                self._news = anyio.Event()
-            await self._news.wait()
+            await self._news.rung()
         self._raise_if_ended_from_outside()
 
     def _raise_if_ended_from_outside(self) -> None:
@@ -159,14 +156,13 @@ class InboxWork:
                 if not self._watches and not self._in_hand and not self.settings.keep_open:
                     self._complete = True  # who comes now comes too late, and is told so
                     break
-                self._changed = anyio.Event()
-                await self._changed.wait()
+                await self._changed.rung()
 
     def ended(self) -> None:
         """The task of :meth:`run` is over."""
         self._over = True
         self._watches.clear()
-        self._news.set()
+        self._news.ring()
 
     async def _follow(self, group: anyio.abc.TaskGroup, watch: _Watch, scope: anyio.CancelScope) -> None:
         """Follow one run to its end.  A run that cannot be followed is a problem, and no reason to end the others."""
@@ -182,7 +178,7 @@ class InboxWork:
         if self._watches.get(watch.run.id) is watch:
             del self._watches[watch.run.id]
         self._withdraw(watch, lambda _: True)
-        self._changed.set()
+        self._changed.ring()
 
     async def _offer(self, group: anyio.abc.TaskGroup, watch: _Watch, event: RunEvent | None = None) -> None:
         """Look at what is pending; hand on what is new, and take back what is over."""
@@ -200,11 +196,9 @@ class InboxWork:
                 group.start_soon(self._handle, self.settings.handler, item)
                 continue
             while len(self._ready) >= _MAX_READY:
-                if self._room.is_set():
-                    self._room = anyio.Event()
-                await self._room.wait()
+                await self._room.rung()
             self._ready.append((watch, item))
-            self._news.set()
+            self._news.ring()
 
     def _withdraw(self, watch: _Watch, is_over: Callable[[AsyncInboxItem], bool]) -> None:
         """Forget what nobody has taken yet and nobody needs to answer any more."""
@@ -212,7 +206,7 @@ class InboxWork:
             left = [(ready, item) for ready, item in self._ready if ready is not watch or not is_over(item)]
             self._ready.clear()
             self._ready.extend(left)
-            self._room.set()
+            self._room.ring()
 
     async def _handle(self, handler: OnInterrupt, item: AsyncInboxItem) -> None:
         try:
@@ -230,7 +224,7 @@ class InboxWork:
         finally:
             self._handling.release()
             self._in_hand -= 1
-            self._changed.set()
+            self._changed.ring()
 
     def _problem(self, run_id: str, node_id: str | None, error: Exception) -> None:
         self.problems.append(InboxProblem(run_id, node_id, error))
