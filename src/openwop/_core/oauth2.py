@@ -6,7 +6,6 @@ Rules: RFC 6749 sections 2.3.1, 4.4 and 5; ``auth-profiles.md`` (``openwop-auth-
 from __future__ import annotations
 
 import base64
-import ipaddress
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any, NoReturn, TypeGuard
 from urllib.parse import quote_plus, urlencode, urlsplit
 
 from openwop._core.redact import REDACTED, excerpt
+from openwop._core.redirect import is_loopback
 from openwop.errors import AuthenticationError, ConfigurationError
 from openwop.models.base import as_object
 
@@ -60,18 +60,9 @@ def checked_token_url(url: Any) -> str:
         _refuse("must be without spaces and without a fragment")
     if parts.username is not None or parts.password is not None:
         _refuse("holds a user name or password; give them as client_id and client_secret")
-    if parts.scheme == "http" and not _is_loopback(host):
+    if parts.scheme == "http" and not is_loopback(host):
         _refuse("must be https: the client's secret is sent there")
     return url
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def token_request(

@@ -1,13 +1,14 @@
-"""Whether and how a redirect is followed; credentials never leave the origin they were given for."""
+"""Where a request goes, and whether and how a redirect is followed; credentials never leave their origin."""
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import replace
 from urllib.parse import urljoin, urlsplit
 
 from openwop._core.request import ApiRequest
 
-__all__ = ["MAX_REDIRECTS", "REDIRECT_STATUSES", "follow_redirect", "origin_of"]
+__all__ = ["MAX_REDIRECTS", "REDIRECT_STATUSES", "follow_redirect", "is_loopback", "origin_of"]
 
 MAX_REDIRECTS = 5
 REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
@@ -15,6 +16,16 @@ REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
 _HARMLESS_HEADERS = frozenset(
     {"accept", "accept-encoding", "cache-control", "last-event-id", "traceparent", "tracestate", "user-agent"}
 )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host``, a name or an address, is this machine itself."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def origin_of(url: str) -> str | None:

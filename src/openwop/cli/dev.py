@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import Sequence
-from ipaddress import ip_address
 from pathlib import Path
 
+from openwop._core.redirect import is_loopback
 from openwop.cli.output import Output, error, make_output
 from openwop.cli.signals import stop_signals
 from openwop.devhost import DEFAULT_API_KEY, DevHost, StoreError
@@ -81,7 +81,7 @@ async def _serve(
     output = make_output()
     async with devhost, devhost.serve(host=host, port=port) as base_url:
         _say_where(output, devhost, base_url, sorted(files.workflows), reload=reload, db=db)
-        if not _is_loopback(host):
+        if not is_loopback(host):
             error(f"anybody who can reach {host} can reach this host, and it is not made to be safe")
         while reload:
             await asyncio.sleep(LOOK_S)
@@ -127,15 +127,6 @@ def _say_where(
         output.line(f"Scripted faults: {len(devhost.faults)}")
     output.line("")
     output.line("Stop it with Ctrl-C.")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _why_not(problem: OSError, host: str, port: int) -> str:

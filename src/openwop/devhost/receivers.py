@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from openwop._core.redirect import is_loopback
 from openwop._version import __version__
 from openwop.devhost.clock import Clock, SystemClock
 from openwop.devhost.transport import AsgiApp, InProcessTransport
@@ -41,7 +42,7 @@ def url_problem(url: str, *, allow_loopback: bool) -> str | None:
         return "is not a URL"
     if parts.scheme not in ("http", "https") or not host or any(character <= " " for character in url):
         return "is an absolute https URL"
-    if _is_loopback(host):
+    if is_loopback(host):
         return None if allow_loopback else LOOPBACK_PROBLEM
     if parts.scheme != "https":
         return "is an https URL"
@@ -74,15 +75,6 @@ def is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
             return address in _GLOBAL_UNICAST and address.is_global
         address = inner
     return address.is_global and not address.is_multicast
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 @cache
