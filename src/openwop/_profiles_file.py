@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import secrets
-import stat
 import sys
 import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from openwop._private_files import refuse_if_others_can_read
 from openwop.errors import ConfigurationError
 
 __all__ = ["locked", "read_private", "replace"]
@@ -52,13 +52,8 @@ def read_private(path: Path) -> bytes | None:
 
 
 def _refuse_if_not_private(path: Path, facts: os.stat_result) -> None:
-    if not stat.S_ISREG(facts.st_mode):
-        raise ConfigurationError(f"profile: {path} is not a file")
-    if sys.platform == "win32":
-        return  # what the folder allows is what the file allows, and a profile's folder is for its user
-    if facts.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise ConfigurationError(f"profile: others may read {path}; run: chmod 600 {path}")
-    if facts.st_uid not in (0, os.geteuid()):
+    refuse_if_others_can_read("profile", path, facts)
+    if sys.platform != "win32" and facts.st_uid not in (0, os.geteuid()):
         # Whoever can write to the folder could put a file of their own there, and point us to a host of theirs.
         raise ConfigurationError(
             f"profile: {path} belongs to another user (uid {facts.st_uid}); it has to be your own"

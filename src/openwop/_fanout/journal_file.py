@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import stat
-import sys
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from openwop._core.journal import Record
+from openwop._private_files import refuse_if_others_can_read
 from openwop.errors import ConfigurationError
 
 __all__ = ["JournalFile", "JournalInUseError", "Work"]
@@ -227,7 +226,4 @@ def _prepare(path: Path) -> None:
         facts = path.stat()
     except OSError as error:
         raise ConfigurationError(f"journal: {path} cannot be used: {error.strerror or error}") from error
-    if not stat.S_ISREG(facts.st_mode):
-        raise ConfigurationError(f"journal: {path} is not a file")
-    if sys.platform != "win32" and facts.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise ConfigurationError(f"journal: others may read {path}; run: chmod 600 {path}")
+    refuse_if_others_can_read("journal", path, facts)
