@@ -293,16 +293,6 @@ def test_what_cannot_be_served_is_told_before_anything_starts(
     assert re.fullmatch(said, captured.err)
 
 
-@pytest.mark.parametrize(
-    ("host", "safe"),
-    [("127.0.0.1", True), ("127.0.0.2", True), ("localhost", True), ("::1", True), ("0.0.0.0", False), ("::", False),
-     ("192.168.1.7", False), ("dev.example", False)],
-)  # fmt: skip
-def test_only_addresses_of_this_machine_alone_count_as_safe(host: str, safe: bool) -> None:
-    """We chose it: serving others is possible, and not without a warning."""
-    assert dev_command._is_loopback(host) is safe
-
-
 def test_a_port_without_the_right_to_it_is_told_with_what_to_do() -> None:
     """We chose it: the second most common way to fail has a text of its own, too."""
     said = dev_command._why_not(PermissionError(errno.EACCES, "Permission denied"), "127.0.0.1", 80)
