@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+import anyio
 
 from openwop._core.decisions import already_handled, completed_answer
 from openwop._core.ledger import InterruptLedger, is_request
@@ -17,7 +20,7 @@ from openwop.models.interrupts import Interrupt
 if TYPE_CHECKING:
     from openwop.handles import AsyncRun
 
-__all__ = ["Desk", "OnInterrupt", "PendingLooks", "look_at_log"]
+__all__ = ["Desk", "OnInterrupt", "PendingLooks", "cancelled_elsewhere", "look_at_log"]
 
 OnInterrupt = Callable[[Interrupt], Awaitable[Any]]
 """Given a pending interrupt, returns its answer, or ``None`` to leave it for someone else."""
@@ -60,6 +63,15 @@ async def look_at_log(
         ledger.see(event)
         after = event.sequence
     return ledger.pending(snapshot), after
+
+
+def cancelled_elsewhere(error: asyncio.CancelledError) -> RuntimeError | None:
+    """The failure of a handler that somebody else has cancelled; ``None`` where it is its caller that is ended."""
+    if anyio.current_effective_deadline() == float("-inf"):
+        return None
+    failure = RuntimeError("a handler, or what it waited for, was cancelled by somebody else")
+    failure.__cause__ = error
+    return failure
 
 
 class PendingLooks:

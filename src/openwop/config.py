@@ -205,6 +205,13 @@ def checked_wait(timeout: Any) -> float | None:
     return float(timeout)
 
 
+def checked_count(name: str, value: Any) -> int:
+    """How many of something: a whole number from 1 up."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise RequestValidationError(name, f"must be a whole number from 1 up, not {value!r}")
+    return value
+
+
 def checked_timeout(timeout: Any) -> float:
     """The ``timeout=`` of one call: seconds for each of its attempts."""
     try:

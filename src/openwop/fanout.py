@@ -11,7 +11,7 @@ from openwop._core.progress import FanOutProgress
 from openwop._fanout.background import Background
 from openwop._fanout.specs import RunOutcome, RunSpec
 from openwop._fanout.work import FanOutSettings, FanOutWork
-from openwop.config import checked_wait
+from openwop.config import checked_count, checked_wait
 from openwop.errors import ConfigurationError, RequestValidationError
 
 if TYPE_CHECKING:
@@ -112,9 +112,7 @@ def make_fan_out(
 
 def checked_settings(**settings: Any) -> FanOutSettings:
     """What the caller asked for, or :class:`RequestValidationError`."""
-    concurrency = settings["concurrency"]
-    if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
-        raise RequestValidationError("concurrency", f"must be a whole number from 1 up, not {concurrency!r}")
+    checked_count("concurrency", settings["concurrency"])
     for name, known in (("on_error", ("collect", "raise")), ("strategy", ("stream", "poll", "webhook"))):
         if settings[name] not in known:
             raise RequestValidationError(name, f"must be one of {known}, not {settings[name]!r}")

@@ -11,6 +11,7 @@ from openwop._core.request import check_path_value
 from openwop._fanout.background import Background
 from openwop._inbox.items import AsyncInboxItem, InboxDecision
 from openwop._inbox.work import InboxProblem, InboxSettings, InboxWork
+from openwop.config import checked_count
 from openwop.errors import ConfigurationError, RequestValidationError
 from openwop.models.interrupts import Interrupt
 
@@ -82,10 +83,7 @@ class Inbox:
             )
         if strategy not in ("stream", "poll"):
             raise RequestValidationError("strategy", f"must be 'stream' or 'poll', not {strategy!r}")
-        if isinstance(concurrency, bool) or not isinstance(cast("Any", concurrency), int) or concurrency < 1:
-            raise RequestValidationError(
-                "concurrency", f"must be a whole number from 1 up, not {concurrency!r}"
-            )
+        checked_count("concurrency", concurrency)
         if handler is not None and not callable(handler):
             raise RequestValidationError("handler", "must be an async callable that takes an Interrupt")
         keep_open = runs is None if keep_open is None else keep_open

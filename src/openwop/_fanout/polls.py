@@ -11,6 +11,7 @@ from functools import partial
 
 import anyio
 
+from openwop._core.ledger import is_waiting
 from openwop._core.logs import log_fields
 from openwop._core.outcomes import outcome_error
 from openwop._core.pace import look_interval_s
@@ -29,7 +30,6 @@ logger = logging.getLogger("openwop.fanout")
 _LOOKS_AT_ONCE = 32
 _PATIENCE_S = 30.0
 """As with a stream: how long a host may be away before a run is taken for lost."""
-_WAITING = frozenset({"waiting-approval", "waiting-input", "waiting-external"})
 
 
 class Line:
@@ -86,7 +86,7 @@ class RunLooks:
         if snapshot.is_terminal:
             return snapshot
         asked, self.asked = self.asked, False
-        if self._on_waiting is not None and (asked or snapshot.status in _WAITING):
+        if self._on_waiting is not None and (asked or is_waiting(snapshot.status)):
             await self._on_waiting()
         return None
 

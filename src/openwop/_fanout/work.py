@@ -23,7 +23,7 @@ import anyio.abc
 from openwop._core.idempotency import mint_key
 from openwop._core.observer import RunObserver
 from openwop._core.progress import FanOutProgress
-from openwop._desk import OnInterrupt
+from openwop._desk import OnInterrupt, cancelled_elsewhere
 from openwop._execution import Execution
 from openwop._fanout.deliveries import DeliveredEnds
 from openwop._fanout.gate import StartGate, asks_to_slow_down
@@ -287,10 +287,9 @@ class FanOutWork:
                 start = partial(self._start, execution, begun_at)
             snapshot = await execution.to_end(start, self._follow, timeout=self._time_for_one(begun_at))
         except asyncio.CancelledError as error:
-            if anyio.current_effective_deadline() == float("-inf"):
+            failure = cancelled_elsewhere(error)
+            if failure is None:
                 raise  # the fan-out ends
-            failure = RuntimeError("a handler, or what it waited for, was cancelled by somebody else")
-            failure.__cause__ = error
         except Exception as error:  # noqa: BLE001  # a boundary: one spec's error is that spec's outcome
             failure = error
             told = execution.told_by(error)

@@ -20,7 +20,7 @@ import anyio.abc
 
 from openwop._core.ledger import is_request, is_resolution
 from openwop._core.pace import look_interval_s
-from openwop._desk import OnInterrupt, PendingLooks, look_at_log
+from openwop._desk import OnInterrupt, PendingLooks, cancelled_elsewhere, look_at_log
 from openwop._fanout.polls import Line, RunLooks
 from openwop._inbox.items import AsyncInboxItem
 from openwop._loops import Bell
@@ -214,10 +214,9 @@ class InboxWork:
             if answer is not None:
                 await item.resolve(answer)
         except asyncio.CancelledError as error:
-            if anyio.current_effective_deadline() == float("-inf"):
+            failure = cancelled_elsewhere(error)
+            if failure is None:
                 raise  # the inbox ends
-            failure = RuntimeError("a handler, or what it waited for, was cancelled by somebody else")
-            failure.__cause__ = error
             self._problem(item.run_id, item.node_id, failure)
         except Exception as error:  # noqa: BLE001  # a boundary: one handler's error must not end the others
             self._problem(item.run_id, item.node_id, error)

@@ -35,6 +35,7 @@ from openwop._fanout.journal import checked_path
 from openwop._fanout.source import SpecSource
 from openwop._fanout.work import end_of
 from openwop.client import AsyncOpenwopClient
+from openwop.config import checked_count
 from openwop.errors import ConfigurationError, RequestValidationError
 from openwop.fanout import RunOutcome, RunSpec, checked_settings
 from openwop.integrations._dask_partition import (
@@ -107,9 +108,7 @@ def fan_out(
         raise RequestValidationError(
             "make_client", "must not hold the key, which would travel in clear: let the workers find it"
         )
-    size: Any = partition_size
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        raise RequestValidationError("partition_size", f"must be a whole number from 1 up, not {size!r}")
+    checked_count("partition_size", partition_size)
     settings: dict[str, Any] = {
         "concurrency": concurrency, "on_error": on_error, "strategy": strategy, "timeout": timeout,
         "on_interrupt": on_interrupt, "cancel_on_exit": cancel_on_exit,
@@ -123,7 +122,7 @@ def fan_out(
             raise RequestValidationError(
                 "journal_dir", f"must be the path of a folder, not {journal_dir!r}"
             ) from None
-    return DaskFanOut(cluster, SpecSource(specs), make_client, size, folder, settings)
+    return DaskFanOut(cluster, SpecSource(specs), make_client, partition_size, folder, settings)
 
 
 class DaskFanOut:
