@@ -46,17 +46,6 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def server() -> Iterator[FaultServer]:
-    with FaultServer() as running:
-        yield running
-
-
-@pytest.fixture
-def host(server: FaultServer) -> ScriptedRuns:
-    return ScriptedRuns(server)
-
-
-@pytest.fixture
 def client(make_client: MakeClient, server: FaultServer) -> AsyncOpenwopClient:
     return make_client(server, max_retries=0)
 

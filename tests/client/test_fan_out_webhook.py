@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
@@ -84,12 +83,6 @@ class DeliveringRuns(ScriptedRuns):
         if self.receiver is not None and run_id is not None and self.runs[run_id] in ENDS:
             deliver(self.receiver, run_id, ENDS[self.runs[run_id]])
         return script
-
-
-@pytest.fixture
-def server() -> Iterator[FaultServer]:
-    with FaultServer() as running:
-        yield running
 
 
 @pytest.fixture

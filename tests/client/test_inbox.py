@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
 from typing import Any
 
 import anyio
@@ -30,7 +29,7 @@ from support.fault_server import (
     snapshot_doc,
     sse_response,
 )
-from support.processes import DevHostProcess, start_devhost
+from support.processes import DevHostProcess
 from support.streams import frames
 from support.transport import until
 
@@ -47,15 +46,9 @@ KINDS = {
 STRATEGIES = ("stream", "poll")
 
 
-@pytest.fixture(scope="module")
-def host() -> Iterator[DevHostProcess]:
-    with start_devhost() as running:
-        yield running
-
-
 @pytest.fixture
-def client(make_client: MakeClient, host: DevHostProcess) -> AsyncOpenwopClient:
-    return make_client(host.base_url, api_key=host.api_key)
+def client(make_client: MakeClient, devhost_process: DevHostProcess) -> AsyncOpenwopClient:
+    return make_client(devhost_process.base_url, api_key=devhost_process.api_key)
 
 
 async def decide(item: AsyncInboxItem) -> InboxDecision:
@@ -241,6 +234,8 @@ async def test_an_inbox_is_closed_by_its_own_handler(client: AsyncOpenwopClient)
     async with inbox:
         await closed.wait()
         await inbox.wait()
+    assert (inbox.watched, inbox.problems) == ([], [])
+    assert (await run.snapshot()).status == "waiting-approval"
     await run.cancel()
 
 
@@ -317,12 +312,6 @@ async def test_many_runs_need_few_connections(client: AsyncOpenwopClient) -> Non
 
 
 # -- hosts of other kinds ---------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def server() -> Iterator[FaultServer]:
-    with FaultServer() as running:
-        yield running
 
 
 class OtherHost:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import anyio
@@ -21,7 +20,7 @@ from support.fault_server import (
     snapshot_doc,
     sse_response,
 )
-from support.processes import DevHostProcess, start_devhost
+from support.processes import DevHostProcess
 from support.streams import frames
 from support.transport import until
 
@@ -29,21 +28,9 @@ pytestmark = pytest.mark.anyio
 STRATEGIES = ("stream", "poll")
 
 
-@pytest.fixture(scope="module")
-def host() -> Iterator[DevHostProcess]:
-    with start_devhost() as running:
-        yield running
-
-
 @pytest.fixture
-def client(make_client: MakeClient, host: DevHostProcess) -> AsyncOpenwopClient:
-    return make_client(host.base_url, api_key=host.api_key)
-
-
-@pytest.fixture
-def server() -> Iterator[FaultServer]:
-    with FaultServer() as running:
-        yield running
+def client(make_client: MakeClient, devhost_process: DevHostProcess) -> AsyncOpenwopClient:
+    return make_client(devhost_process.base_url, api_key=devhost_process.api_key)
 
 
 # -- who watches, and who answers -----------------------------------------------------------------------------
@@ -103,10 +90,12 @@ async def broken_middleware(request: Any, call_next: Any) -> Any:
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 async def test_what_the_callers_own_middleware_raises_is_a_problem_of_that_run(
-    make_client: MakeClient, host: DevHostProcess, strategy: Any
+    make_client: MakeClient, devhost_process: DevHostProcess, strategy: Any
 ) -> None:
     """We chose it: whatever it is, the others are followed."""
-    client = make_client(host.base_url, api_key=host.api_key, middleware=[broken_middleware])
+    client = make_client(
+        devhost_process.base_url, api_key=devhost_process.api_key, middleware=[broken_middleware]
+    )
     run = await client.start("openwop-approval")
     with anyio.fail_after(20):
         async with Inbox(client, ["broken-run", run], strategy=strategy) as inbox:

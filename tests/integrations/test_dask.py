@@ -108,12 +108,6 @@ def test_every_spec_has_one_outcome_with_its_place_in_the_whole(connected: Any) 
 
 
 @pytest.fixture
-def server() -> Iterator[FaultServer]:
-    with FaultServer() as running:
-        yield running
-
-
-@pytest.fixture
 def host(server: FaultServer) -> ScriptedRuns:
     return ScriptedRuns(server)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -18,17 +17,11 @@ from openwop import (
     Interrupt,
     OpenwopClient,
 )
-from support.processes import DevHostProcess, start_devhost
+from support.processes import DevHostProcess
 
 
-@pytest.fixture(scope="module")
-def host() -> Iterator[DevHostProcess]:
-    with start_devhost() as running:
-        yield running
-
-
-def test_the_blocking_inbox_gives_the_same(host: DevHostProcess) -> None:
-    with OpenwopClient(host.base_url, host.api_key) as client:
+def test_the_blocking_inbox_gives_the_same(devhost_process: DevHostProcess) -> None:
+    with OpenwopClient(devhost_process.base_url, devhost_process.api_key) as client:
         runs = [client.start("openwop-approval") for _ in range(3)]
         given: list[InboxItem] = []
         with BlockingInbox(client, runs) as inbox:
@@ -50,7 +43,7 @@ def test_the_blocking_inbox_gives_the_same(host: DevHostProcess) -> None:
             inbox.wait()
         assert asked == ["waiting-approval"] * 3
         with pytest.raises(ConfigurationError, match="without `Blocking`"):
-            BlockingInbox(AsyncOpenwopClient(host.base_url))  # type: ignore[arg-type]
+            BlockingInbox(AsyncOpenwopClient(devhost_process.base_url))  # type: ignore[arg-type]
 
 
 def test_the_inbox_is_not_loaded_by_the_client() -> None:
@@ -61,9 +54,9 @@ def test_the_inbox_is_not_loaded_by_the_client() -> None:
     assert done.stdout.strip() == "False"
 
 
-def test_several_threads_take_from_it_and_each_question_goes_to_one(host: DevHostProcess) -> None:
+def test_several_threads_take_from_it_and_each_question_goes_to_one(devhost_process: DevHostProcess) -> None:
     """We chose it: a pool of people, or of workers, in front of one inbox."""
-    with OpenwopClient(host.base_url, host.api_key) as client:
+    with OpenwopClient(devhost_process.base_url, devhost_process.api_key) as client:
         runs = [client.start("openwop-approval") for _ in range(20)]
 
         def work(inbox: BlockingInbox) -> list[str]:
@@ -79,9 +72,12 @@ def test_several_threads_take_from_it_and_each_question_goes_to_one(host: DevHos
         assert inbox.problems == []
 
 
-def test_closed_by_another_thread_it_ends_for_who_waits(host: DevHostProcess) -> None:
+def test_closed_by_another_thread_it_ends_for_who_waits(devhost_process: DevHostProcess) -> None:
     """We chose it: as an end, and the client goes on."""
-    with OpenwopClient(host.base_url, host.api_key) as client, ThreadPoolExecutor(1) as threads:
+    with (
+        OpenwopClient(devhost_process.base_url, devhost_process.api_key) as client,
+        ThreadPoolExecutor(1) as threads,
+    ):
         inbox = BlockingInbox(client)
         waiting = threads.submit(list, inbox)
         inbox.close()
