@@ -21,7 +21,7 @@ from openwop._core.ledger import InterruptLedger
 from openwop._core.logs import log_fields
 from openwop._core.masks import holds_mask
 from openwop._core.options import Unlisted
-from openwop._core.outcomes import outcome_error
+from openwop._core.outcomes import completed
 from openwop._core.request import check_path_value
 from openwop._desk import Desk, OnInterrupt, look_at_log
 from openwop._execution import time_limit
@@ -166,24 +166,18 @@ class AsyncRun:
 
             snapshot = await run.result(timeout=60)
         """
-        snapshot = error = None
+        snapshot = None
         limit = checked_wait(timeout)
         with self._client._session.waiting("run.result", run_id=self._id) as watch:
-            try:
-                with time_limit(limit):
-                    snapshot = await self._wait(on_interrupt)
-                if snapshot is None:
-                    raise RunWaitTimeoutError(
-                        f"run {self._id} was still going after {timeout:g} s", snapshot=await self.last_look()
-                    )
-                if watch is not None:
-                    watch.note(status=snapshot.status)
-                error = outcome_error(snapshot) if check else None
-                if error is not None:
-                    raise error
-                return snapshot
-            finally:
-                del error  # no cycle of the error, its traceback and this frame
+            with time_limit(limit):
+                snapshot = await self._wait(on_interrupt)
+            if snapshot is None:
+                raise RunWaitTimeoutError(
+                    f"run {self._id} was still going after {timeout:g} s", snapshot=await self.last_look()
+                )
+            if watch is not None:
+                watch.note(status=snapshot.status)
+            return completed(snapshot) if check else snapshot
 
     async def _wait(self, on_interrupt: OnInterrupt | None) -> RunSnapshot:
         desk = None

@@ -13,7 +13,7 @@ import anyio
 from openwop._chat.feed import Feed
 from openwop._core.decisions import already_handled, completed_answer
 from openwop._core.idempotency import mint_key
-from openwop._core.outcomes import may_have_started, outcome_error
+from openwop._core.outcomes import completed, may_have_started
 from openwop._core.transcript import GATE, Transcript
 from openwop._core.turns import Turn, same_message, same_wait
 from openwop._desk import OnInterrupt
@@ -180,7 +180,7 @@ class Talk:
     def raise_outcome(self, turn: Turn) -> None:
         """Raise how the run ended, if that was in the middle of ``turn``."""
         if self._final is not None and turn.cut:
-            self._raise(self._final)
+            completed(self._final)
 
     async def aclose(self, *, cancel_run: bool) -> None:
         """Let go of everything."""
@@ -267,14 +267,6 @@ class Talk:
         for interrupt in interrupts:
             self.tell(interrupt)
 
-    def _raise(self, final: RunSnapshot) -> None:
-        error = outcome_error(final)
-        try:
-            if error is not None:
-                raise error
-        finally:
-            del error  # no cycle of the error, its traceback and this frame
-
     # -- asking -----------------------------------------------------------------------------------------------
 
     async def _start_run(self, question: Question | None) -> Feed:
@@ -322,7 +314,7 @@ class Talk:
                 self._tell_all(await self._step(feed))
 
     def _raise_over(self, final: RunSnapshot) -> None:
-        self._raise(final)
+        completed(final)
         if not self.transcript.turns and self._first_message_input is None:
             raise ConfigurationError(
                 f"the run {final.run_id} has ended without asking for a message: its workflow holds no conversation; "

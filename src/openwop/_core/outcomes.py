@@ -15,7 +15,7 @@ from openwop.errors import (
 )
 from openwop.models.runs import RunSnapshot
 
-__all__ = ["may_have_started", "outcome_error"]
+__all__ = ["completed", "may_have_started", "outcome_error"]
 
 _MAX_MESSAGE = 2000
 
@@ -30,6 +30,17 @@ def outcome_error(snapshot: RunSnapshot) -> OpenwopError | None:
     if snapshot.status == "cancelled":
         return RunCancelledError(f"run {snapshot.run_id} was cancelled", snapshot=snapshot)
     return None
+
+
+def completed(snapshot: RunSnapshot) -> RunSnapshot:
+    """The same, of a run that completed, or of an unknown end; raises what else became of it."""
+    error = outcome_error(snapshot)
+    try:
+        if error is not None:
+            raise error
+        return snapshot
+    finally:
+        del error  # no cycle of the error, its traceback and this frame
 
 
 def may_have_started(error: BaseException) -> bool:

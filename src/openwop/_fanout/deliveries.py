@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from openwop._core.outcomes import completed
 from openwop._core.pace import check_interval_s, last_check_s, look_interval_s
 from openwop._desk import OnInterrupt
-from openwop._fanout.polls import Line, RunLooks, completed, look_for_questions
+from openwop._fanout.polls import Line, RunLooks, look_for_questions
 from openwop._loops import soon_here
 from openwop.models.runs import RunSnapshot
 

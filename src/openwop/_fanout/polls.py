@@ -13,7 +13,7 @@ import anyio
 
 from openwop._core.ledger import is_waiting
 from openwop._core.logs import log_fields
-from openwop._core.outcomes import outcome_error
+from openwop._core.outcomes import completed
 from openwop._core.pace import look_interval_s
 from openwop._core.retry import RETRYABLE_STATUSES
 from openwop._desk import Desk, OnInterrupt, look_at_log
@@ -21,7 +21,7 @@ from openwop.errors import ApiError, ConnectionFailedError, OpenwopError, Reques
 from openwop.handles import AsyncRun
 from openwop.models.runs import RunSnapshot
 
-__all__ = ["Line", "RunLooks", "StatusPolls", "completed", "look_for_questions"]
+__all__ = ["Line", "RunLooks", "StatusPolls", "look_for_questions"]
 
 LookForQuestions = Callable[[], Awaitable[None]]
 
@@ -106,17 +106,6 @@ class StatusPolls:
             snapshot = await looks.look()
             if snapshot is not None:
                 return completed(snapshot)
-
-
-def completed(snapshot: RunSnapshot) -> RunSnapshot:
-    """The same, of a run that completed; else its error."""
-    error = outcome_error(snapshot)
-    try:
-        if error is not None:
-            raise error
-        return snapshot
-    finally:
-        del error  # no cycle of the error, its traceback and this frame
 
 
 def _may_pass(error: OpenwopError) -> bool:
